@@ -1,0 +1,34 @@
+# `make export` and `make test` do all of their own set-up in $(VENV); the second time they install and train nothing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+MODEL ?= cnn
+INSTALLED := $(VENV)/.installed
+
+.PHONY: export test lint clean
+.DELETE_ON_ERROR:
+
+export: $(INSTALLED)
+	$(BIN)/mnist-edge export --model $(MODEL)
+	$(BIN)/mnist-edge verify exports/$(MODEL)
+	$(BIN)/mnist-edge bench exports/$(MODEL)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "mnist-edge needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another. Say: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "Installing into $(VENV), once; this takes a minute or two …"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[export,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

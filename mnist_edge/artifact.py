@@ -1,0 +1,160 @@
+"""The nouns that every stage shares: `Precision`, `Contract`, `Artifact`, and the `Manifest` of a folder."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from mnist_edge.errors import ArtifactError, FolderError, IntegrityError
+from mnist_edge.files import sha256, write_json
+
+SCHEMA = 1
+LABELS = tuple("0123456789")
+
+
+class Precision(StrEnum):
+    """How an exported file stores and computes numbers."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One end of a file: its name, dtype and shape, and what its numbers mean."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What goes into an exported file and what comes out: all that an embedder has to know."""
+
+    input: Tensor
+    output: Tensor
+    layout: str
+    labels: tuple[str, ...] = LABELS
+
+    @classmethod
+    def of(cls, precision: Precision, layout: str) -> Self:
+        """Give the contract of a precision; `layout` is the format's own, NHWC or NCHW."""
+        shape = (1, 28, 28, 1) if layout == "NHWC" else (1, 1, 28, 28)
+        if precision is Precision.INT8:
+            image = Tensor("image", "uint8", shape, "raw pixels, 0 black to 255 white")
+        else:
+            image = Tensor("image", "float32", shape, "pixels / 255, 0 black to 1 white")
+        return cls(image, Tensor("probabilities", "float32", (1, 10), "one probability a digit"), layout)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` gave."""
+        image, probabilities = (
+            Tensor(**{**content[end], "shape": tuple(content[end]["shape"])}) for end in ("input", "output")
+        )
+        return cls(image, probabilities, content["layout"], tuple(content["labels"]))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One exported file, as the manifest knows it."""
+
+    path: Path
+    format: str
+    precision: Precision
+    contract: Contract
+    bytes: int
+    sha256: str
+
+    def check(self) -> None:
+        """Raise ArtifactError where the file is missing, IntegrityError where its bytes are not the manifest's."""
+        check_file(self.path, self.bytes, self.sha256)
+
+
+def check_file(path: Path, size: int, digest: str) -> None:
+    """Compare a file with the size in bytes and the SHA-256 that a manifest gives for it."""
+    if not path.is_file():
+        raise ArtifactError(f"{path} is in the manifest but not on disk. Export it again, or copy it here.")
+    if path.stat().st_size != size:
+        raise IntegrityError(
+            f"{path} has {path.stat().st_size} bytes, the manifest says {size}: it was truncated or replaced. "
+            "Copy it again from where it was exported, or export again."
+        )
+    if (found := sha256(path)) != digest:
+        raise IntegrityError(
+            f"{path} was changed: its SHA-256 is {found[:12]}…, the manifest says {digest[:12]}…. "
+            "Copy it again from where it was exported, or export again."
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an export folder holds. It is written last: a folder that has one is whole and of one piece.
+
+    `about` tells of the model, the dataset, the calibration and the versions; `files` gives size and SHA-256
+    of `model.keras`, `training.json` and `reference.npz`.
+    """
+
+    folder: Path
+    model: str
+    artifacts: tuple[Artifact, ...]
+    files: dict[str, dict[str, Any]]
+    about: dict[str, Any]
+
+    NAME = "manifest.json"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `manifest.json` holds."""
+        artifacts = []
+        for artifact in self.artifacts:
+            entry = asdict(artifact)
+            artifacts.append({"file": entry.pop("path").name, **entry})
+        content = {"schema": SCHEMA, "model": self.model, "artifacts": artifacts}
+        return {**content, "files": self.files, "about": self.about}
+
+    def write(self) -> None:
+        """Write the manifest, atomically."""
+        write_json(self.folder / self.NAME, self.to_json())
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a folder's manifest. Raises FolderError where there is none, or one we cannot use."""
+        path = folder / cls.NAME
+        if not folder.is_dir():
+            raise FolderError(f"there is no folder {folder}. Make it: mnist-edge export --model {folder.name or 'cnn'}")
+        if not path.is_file():
+            raise FolderError(
+                f"{folder} has no {cls.NAME}, so it is not a finished export. "
+                f"Make it: mnist-edge export --model {folder.resolve().name}"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] != SCHEMA:
+                raise FolderError(
+                    f"{path} has schema {content['schema']}, this version reads schema {SCHEMA}. Export again."
+                )
+            artifacts = tuple(
+                Artifact(
+                    path=folder / Path(entry["file"]).name,  # never outside the folder
+                    format=entry["format"],
+                    precision=Precision(entry["precision"]),
+                    contract=Contract.from_json(entry["contract"]),
+                    bytes=entry["bytes"],
+                    sha256=entry["sha256"],
+                )
+                for entry in content["artifacts"]
+            )
+            return cls(folder, content["model"], artifacts, dict(content["files"]), dict(content["about"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FolderError(f"{path} is damaged ({type(error).__name__}: {error}). Export again.") from error
+
+    def check(self, name: str) -> Path:
+        """Check one of `files` against its recorded size and SHA-256, and give its path."""
+        entry = self.files.get(name)
+        if entry is None:
+            raise FolderError(f"{self.folder / self.NAME} does not list {name}. Export again.")
+        check_file(self.folder / name, entry["bytes"], entry["sha256"])
+        return self.folder / name

@@ -1,0 +1,86 @@
+"""The stage `bench`: how fast each exported file runs on this machine, measured side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from mnist_edge import reference
+from mnist_edge.artifact import Artifact, Manifest
+from mnist_edge.errors import FolderError, MissingRuntime
+from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.base import Runner
+from mnist_edge.host import Host
+from mnist_edge.timing import LatencyStats, interleave
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One artifact's bare inference call, and its whole call from uint8 pixels to float32 probabilities."""
+
+    artifact: Artifact
+    invoke: LatencyStats
+    call: LatencyStats
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """All latencies of a folder on one host; `skipped` maps a file's name to the reason."""
+
+    manifest: Manifest
+    latencies: tuple[Latency, ...]
+    skipped: dict[str, str]
+    threads: int
+    host: Host
+    versions: dict[str, str]
+
+
+def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) -> BenchReport:
+    """Time every artifact of a folder at batch 1.
+
+    Args:
+        folder: an export folder.
+        runs: timed calls of each kind and artifact.
+        warmup: untimed calls of each first.
+        threads: of each runtime.
+
+    Raises:
+        FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
+        MissingRuntime: no artifact's runtime is installed.
+    """
+    manifest = Manifest.read(folder)
+    golden = reference.Reference.read(manifest.check(reference.NAME))
+    if not manifest.artifacts:
+        raise FolderError(f"{folder} has no artifact to time. Export one: mnist-edge export")
+    skipped, runners, timed = {}, [], []
+    for artifact in manifest.artifacts:
+        artifact.check()
+        if artifact.format not in FORMATS:
+            skipped[artifact.path.name] = f"this version knows no format {artifact.format}"
+        elif missing := FORMATS[artifact.format].missing():
+            skipped[artifact.path.name] = missing
+        else:
+            timed.append(artifact)
+            runners.append(FORMATS[artifact.format].open(artifact.path, threads=threads))
+    if not timed:
+        raise MissingRuntime("nothing could be timed: " + "; ".join(dict.fromkeys(skipped.values())))
+    calls: dict[str, Callable[[], object]] = {}
+    for artifact, runner in zip(timed, runners, strict=True):
+        calls[f"{artifact.path.name} invoke"] = runner.invoke
+        calls[f"{artifact.path.name} call"] = _whole_call(runner, golden)
+    stats = interleave(calls, runs, warmup)
+    return BenchReport(
+        manifest=manifest,
+        latencies=tuple(
+            Latency(item, stats[f"{item.path.name} invoke"], stats[f"{item.path.name} call"]) for item in timed
+        ),
+        skipped=skipped,
+        threads=threads,
+        host=Host.read(),
+        versions=runtime_versions(),
+    )
+
+
+def _whole_call(runner: Runner, golden: reference.Reference) -> Callable[[], object]:
+    images = cycle([image[None] for image in golden.images[:100]])
+    return lambda: runner.run(next(images))

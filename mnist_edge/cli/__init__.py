@@ -1,0 +1,68 @@
+"""The command line. Every module here that has a `command` is one; this file is the border where errors end."""
+
+import errno
+import importlib
+import pkgutil
+import sys
+from typing import NoReturn
+
+import click
+
+from mnist_edge import __version__
+from mnist_edge.errors import MnistEdgeError
+
+NO, WRONG, INTERRUPTED = 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mnist-edge")
+def commands() -> None:
+    """Take a digit classifier from Keras to quantized TFLite and ONNX, and prove that it got there whole.
+
+    \b
+    mnist-edge export --int8        train if need be, convert, write exports/cnn
+    mnist-edge verify               do the files give Keras's predictions?
+    mnist-edge bench                how fast are they on this machine?
+    mnist-edge predict digit.png    what digit is this?
+    """
+
+
+for _found in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_found.name}")
+    if hasattr(_module, "command"):
+        commands.add_command(_module.command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 good, 1 the answer is no, 2 wrong usage or bad input with one line of why."""
+    try:
+        code = commands.main(arguments, prog_name="mnist-edge", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "mnist-edge"
+        _fail(f"{error.format_message()} See {path} --help.")
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except MnistEdgeError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "\ninterrupted: no half-written file is left, and what was there is unchanged. "
+            "Run the same command again to start over.",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
+            sys.exit(NO)
+        where = error.filename or "the system"
+        _fail(f"{where}: {error.strerror or error}. Check the path, its rights and the free space.")
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(WRONG)

@@ -1,0 +1,30 @@
+"""`mnist-edge bench`."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import console, folder_argument, json_option, print_json, verbose_option
+
+
+@click.command("bench")
+@folder_argument
+@click.option("--runs", type=click.IntRange(1), default=1000, show_default=True, help="Timed calls of each file.")
+@click.option("--warmup", type=click.IntRange(0), default=50, show_default=True, help="Untimed calls of each first.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each runtime.")
+@json_option
+@verbose_option
+def command(folder: Path, runs: int, warmup: int, threads: int, as_json: bool) -> None:
+    """Time every exported file on this machine: batch 1, interleaved. --json keeps the raw samples.
+
+    \b
+    Example: mnist-edge bench exports/cnn
+    """
+    from mnist_edge import report
+    from mnist_edge.bench import bench
+
+    result = bench(folder, runs, warmup, threads)
+    if as_json:
+        print_json(report.bench_json(result))
+    else:
+        console().print(report.bench_table(result))

@@ -1,0 +1,107 @@
+"""What several commands share: options, the console, the dataset, and training with a progress bar."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mnist_edge.data import Dataset
+    from mnist_edge.models import Recipe
+    from mnist_edge.training import Trained
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+DEFAULT_FOLDER = Path("exports/cnn")
+
+model_option = click.option("--model", default="cnn", show_default=True, help="A name from mnist-edge models.")
+out_option = click.option(
+    "--out", type=PATH, default=Path("exports"), show_default=True, help="Folder that gets one folder a model."
+)
+data_option = click.option(
+    "--data",
+    type=PATH,
+    help="An mnist.npz or a folder of IDX files; without it MNIST_EDGE_DATA, the cache, the network.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the training."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine instead of tables.")
+folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
+
+
+def verbose_option(function: Function) -> Function:
+    """Add `-v`, which lets the log lines of TensorFlow and the converters through."""
+
+    def switch(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        from mnist_edge.quiet import set_verbose
+
+        set_verbose(value)
+
+    return click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=switch, help="Show the libraries' own log lines."
+    )(function)
+
+
+def console(stderr: bool = False) -> "Console":
+    """Give a rich console; rich is loaded here and not for `--help` or `predict`."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(content, indent=1, default=str))
+
+
+def say(line: str) -> None:
+    """Tell the user something that is not the result, so that standard output stays clean."""
+    click.echo(line, err=True)
+
+
+def load_dataset(path: Path | None) -> "Dataset":
+    """Load the dataset, and say so where it is not MNIST."""
+    from mnist_edge import data
+
+    dataset = data.load(path, say)
+    if not dataset.genuine:
+        say(f"Note: {dataset.source} is {dataset.name}; accuracy floors do not apply.")
+    return dataset
+
+
+def train_and_save(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    folder: Path,
+    seed: int = 0,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> "Trained":
+    """Train with live accuracy on standard error, then write the folder."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from mnist_edge import training
+
+    total = epochs or recipe.epochs
+    err = console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task("starting TensorFlow", total=None, figures="")
+
+        def show(epoch: int, done: int, batches: int, metrics: dict[str, float], ended: bool) -> None:
+            figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
+            bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
+            if ended and not err.is_terminal:
+                say(f"epoch {epoch}/{total} {figures}")
+
+        trained = training.train(recipe, dataset, seed, epochs, batch_size, show)
+    removed = training.save(trained, folder)
+    if removed:
+        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")
+    return trained

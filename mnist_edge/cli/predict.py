@@ -1,0 +1,36 @@
+"""`mnist-edge predict`."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import DEFAULT_FOLDER, PATH, json_option, print_json
+
+SCHEMA = 1
+
+
+@click.command("predict")
+@click.argument("pictures", type=PATH, nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--artifact", type=PATH, help="A .tflite, .onnx or .keras file. Default: the int8 file of exports/cnn.")
+@json_option
+def command(pictures: tuple[Path, ...], artifact: Path | None, as_json: bool) -> None:
+    """Say which digit a PNG or JPEG shows: any size, dark on light or light on dark.
+
+    \b
+    Example: mnist-edge predict digit.png --artifact exports/cnn/cnn-int8.tflite
+    """
+    from mnist_edge.predict import choose, predict
+
+    artifact = artifact or choose(DEFAULT_FOLDER)
+    outputs = predict(list(pictures), artifact)
+    if as_json:
+        rows = [
+            {"picture": str(path), "digit": int(row.argmax()), "probabilities": row.tolist()}
+            for path, row in zip(pictures, outputs, strict=True)
+        ]
+        print_json({"schema": SCHEMA, "artifact": str(artifact), "predictions": rows})
+        return
+    for path, row in zip(pictures, outputs, strict=True):
+        ranked = row.argsort()[::-1]
+        rest = ", ".join(f"{digit} {row[digit]:.1%}" for digit in ranked[1:4])
+        click.echo(f"{path}: {ranked[0]} ({row[ranked[0]]:.1%}; then {rest})")

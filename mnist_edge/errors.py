@@ -1,0 +1,55 @@
+"""Every error that a user can meet. The command line prints the message as one line and exits with 2.
+
+    MnistEdgeError
+    ├── DataError             the dataset is missing, damaged or of another form
+    ├── PictureError          a picture cannot be read, or shows no digit
+    ├── ModelError            no such recipe, or a Keras model that cannot be used
+    ├── FolderError           an export folder without a manifest, or with a damaged one
+    ├── ArtifactError         an exported file is missing, truncated or foreign
+    │   └── IntegrityError    its SHA-256 is not the manifest's
+    ├── UnsupportedPrecision  this format cannot hold that precision
+    ├── ConversionError       a converter failed, or broke the contract
+    └── MissingRuntime        a package that this step needs is not installed
+
+Each message says what is wrong and what to do next.
+"""
+
+
+class MnistEdgeError(Exception):
+    """Base of all errors that are the input's or the environment's, not a bug of ours."""
+
+
+class DataError(MnistEdgeError):
+    """The dataset is missing, damaged or of another form."""
+
+
+class PictureError(MnistEdgeError):
+    """A picture cannot be read, or shows no digit."""
+
+
+class ModelError(MnistEdgeError):
+    """There is no such recipe, or the Keras model cannot be used."""
+
+
+class FolderError(MnistEdgeError):
+    """An export folder has no manifest, or a damaged one."""
+
+
+class ArtifactError(MnistEdgeError):
+    """An exported file is missing, truncated or foreign."""
+
+
+class IntegrityError(ArtifactError):
+    """A file's SHA-256 is not the one in the manifest."""
+
+
+class UnsupportedPrecision(MnistEdgeError):
+    """The format cannot hold that precision."""
+
+
+class ConversionError(MnistEdgeError):
+    """A converter failed, or what it wrote breaks the contract."""
+
+
+class MissingRuntime(MnistEdgeError):
+    """A package that this step needs is not installed."""

@@ -1,0 +1,103 @@
+"""Keras's own `.keras` file, which `train` writes: read here as one more file to run, never exported."""
+
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from mnist_edge.artifact import Contract, Precision
+from mnist_edge.errors import ArtifactError, UnsupportedPrecision
+from mnist_edge.formats.base import Images, Probabilities
+from mnist_edge.imports import installed, need_keras, pip_install
+from mnist_edge.quiet import quiet
+
+BATCH = 1000
+
+
+def scaled(images: Images) -> Probabilities:
+    """Turn uint8 `[N, 28, 28]` into what the networks take: float32 `[N, 28, 28, 1]` in [0, 1]."""
+    return images[..., None].astype(np.float32) / np.float32(255)
+
+
+def predict(model: Any, images: Images) -> Probabilities:
+    """Run a Keras model over uint8 `[N, 28, 28]` in batches of 1 000; float32 `[N, 10]`."""
+    parts = [scaled(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
+
+
+def load_model(path: Path) -> Any:
+    """Load a `.keras` file in safe mode.
+
+    Raises:
+        ArtifactError: it is missing, damaged, or not 28×28×1 in and ten probabilities out.
+        MissingRuntime: TensorFlow is not installed.
+    """
+    keras = need_keras(f"reading {path.name}")
+    try:
+        with quiet():
+            model = keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
+    shapes = model.input_shape, model.output_shape
+    if shapes != ((None, 28, 28, 1), (None, 10)):
+        raise ArtifactError(f"{path} takes {shapes[0]} and gives {shapes[1]}, not (None, 28, 28, 1) and (None, 10).")
+    return model
+
+
+class Runner:
+    """A Keras model in TensorFlow."""
+
+    def __init__(self, path: Path) -> None:
+        self._model = load_model(path)
+        self._blank = np.zeros((1, 28, 28), np.uint8)
+
+    def run(self, images: Images) -> Probabilities:
+        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
+        return predict(self._model, images)
+
+    def invoke(self) -> None:
+        """Run once on a blank image."""
+        predict(self._model, self._blank)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._model
+
+
+class Keras:
+    """The `.keras` format."""
+
+    name = "keras"
+    suffix = ".keras"
+    precisions: tuple[Precision, ...] = ()
+    packages = ("tensorflow", "keras")
+
+    def missing(self) -> str | None:
+        """Say what has to be installed before `open` works; None where it works."""
+        if installed("tensorflow") and installed("keras"):
+            return None
+        return f"TensorFlow is not installed. Install it: {pip_install('tensorflow')}"
+
+    def contract(self, precision: Precision) -> Contract:
+        """Give the ends of a Keras model, for a batch of 1."""
+        return Contract.of(precision, "NHWC")
+
+    def export(
+        self, model: Any, path: Path, precision: Precision, calibration: Images, metadata: dict[str, str]
+    ) -> None:
+        """Refuse: `train` writes this format."""
+        raise UnsupportedPrecision("a Keras model is not exported; mnist-edge train writes it.")
+
+    def open(self, path: Path, *, threads: int = 1) -> Runner:
+        """Load a model in safe mode; TensorFlow sets its own threads."""
+        return Runner(path)
+
+
+FORMAT = Keras()

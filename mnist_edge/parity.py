@@ -1,0 +1,214 @@
+"""The stage `verify`: does every file give Keras's predictions, and does this runtime compute what the host did?
+
+Reads only the manifest and its files; the dataset and TensorFlow are used where they are at hand.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from mnist_edge import reference
+from mnist_edge.artifact import Artifact, Manifest, Precision
+from mnist_edge.compare import Comparison, compare
+from mnist_edge.data import Dataset
+from mnist_edge.errors import FolderError, MissingRuntime
+from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.keras import FORMAT as KERAS
+from mnist_edge.host import Host
+
+MODEL = "model.keras"
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """What a check came to. What could not be checked is SKIPPED, never passed."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an artifact may be from Keras, and this runtime from the exporting host's.
+
+    `drop` is in percentage points and `flips` in images of 10 000; both scale with the number of images, but never
+    under `LEAST` images, because on 1 000 images one flip is already 0.1 points. `margin` is the largest lead that
+    Keras's first choice may have on an image that flips. `difference` and `mean` are in probability, against Keras;
+    `host` is in probability, against what the exporting host computed from the same file.
+    """
+
+    drop: float
+    flips: int
+    margin: float
+    difference: float
+    mean: float
+    host: float
+
+    LEAST = 3
+
+    def judge(self, found: Comparison, on_host: Comparison) -> list[str]:
+        """Say, one line each, what is out of tolerance; an empty list passes."""
+        drop = max(math.floor(self.drop / 100 * found.count), self.LEAST)
+        flips = max(math.floor(self.flips / 10_000 * found.count), self.LEAST)
+        lost = round(found.drop / 100 * found.count)
+        checks = [
+            (lost, drop, f"accuracy is {found.drop:.2f} points under Keras's ({lost} images, {drop} allowed)"),
+            (len(found.flips), flips, f"{len(found.flips)} images change class ({flips} allowed)"),
+            (
+                found.largest_margin,
+                self.margin,
+                f"an image flips on which Keras was sure by {found.largest_margin:.3f} ({self.margin} allowed)",
+            ),
+            (
+                found.largest_difference,
+                self.difference,
+                f"a probability differs by {found.largest_difference:.2g} ({self.difference:g} allowed)",
+            ),
+            (
+                found.mean_difference,
+                self.mean,
+                f"probabilities differ by {found.mean_difference:.2g} on average ({self.mean:g} allowed)",
+            ),
+            (
+                on_host.largest_difference,
+                self.host,
+                f"this runtime is {on_host.largest_difference:.2g} off what the exporting host got ({self.host:g} allowed)",
+            ),
+        ]
+        return [line for value, limit, line in checks if not value <= limit]
+
+
+# float32: rounding order only. int8: DESIGN's accuracy budget; the rest from held-out training images (see README).
+TOLERANCES = {
+    Precision.FLOAT32: Tolerance(drop=0.02, flips=2, margin=1e-4, difference=1e-4, mean=1e-6, host=5e-6),
+    Precision.INT8: Tolerance(drop=0.10, flips=25, margin=0.15, difference=0.25, mean=0.005, host=1e-6),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict on one artifact; `comparison` and `on_host` are None where it is SKIPPED."""
+
+    artifact: Artifact
+    status: Status
+    reasons: tuple[str, ...]
+    comparison: Comparison | None = None
+    on_host: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check that is not about one artifact."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All verdicts on a folder, and on what they rest."""
+
+    manifest: Manifest
+    images: int
+    sample: str
+    results: tuple[Result, ...]
+    checks: tuple[Check, ...]
+    host: Host
+    versions: dict[str, str]
+
+    def statuses(self) -> list[Status]:
+        """Every verdict, of artifacts and of checks."""
+        return [result.status for result in self.results] + [check.status for check in self.checks]
+
+    def good(self, strict: bool = False) -> bool:
+        """Tell whether nothing failed and, where `strict`, nothing was skipped."""
+        bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
+        return not bad & set(self.statuses())
+
+
+def verify(folder: Path, dataset: Dataset | None = None) -> ParityReport:
+    """Check every artifact of a folder against Keras's recorded predictions.
+
+    Args:
+        folder: an export folder, or a bundle of one without `model.keras`.
+        dataset: where it is the one exported with, all its test images are used; else the golden images.
+
+    Raises:
+        FolderError: no manifest, or no artifact.
+        IntegrityError, ArtifactError: a file is not the one that was exported.
+        MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
+    """
+    manifest = Manifest.read(folder)
+    golden = reference.Reference.read(manifest.check(reference.NAME))
+    for artifact in manifest.artifacts:
+        artifact.check()
+    if not manifest.artifacts:
+        raise FolderError(f"{folder} has no artifact to verify. Export one: mnist-edge export")
+    test = dataset.test if dataset is not None and dataset.test.digest == golden.test_sha256 else None
+    results = tuple(_verify(artifact, golden, test) for artifact in manifest.artifacts)
+    if all(result.status is Status.SKIPPED for result in results):
+        raise MissingRuntime("nothing could be checked: " + "; ".join(dict.fromkeys(r.reasons[0] for r in results)))
+    return ParityReport(
+        manifest=manifest,
+        images=len(test or golden.labels),
+        sample=f"all {len(test)} test images" if test else f"the {len(golden.labels)} golden images of reference.npz",
+        results=results,
+        checks=(_recheck(manifest, golden, test), *_floor(manifest)),
+        host=Host.read(),
+        versions=runtime_versions(),
+    )
+
+
+def _verify(artifact: Artifact, golden: reference.Reference, test: Any) -> Result:
+    file_format = FORMATS.get(artifact.format)
+    if file_format is None:
+        return Result(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
+    if missing := file_format.missing():
+        return Result(artifact, Status.SKIPPED, (missing,))
+    recorded = golden.outputs.get(artifact.path.name)
+    if recorded is None:
+        return Result(artifact, Status.FAIL, (f"{reference.NAME} has no outputs of it: export again",))
+    with file_format.open(artifact.path) as runner:
+        outputs = runner.run(golden.images)
+        on_host = compare(recorded, outputs, golden.labels)
+        if test is None:
+            comparison = compare(golden.keras[golden.indices], outputs, golden.labels)
+        else:
+            comparison = compare(golden.keras, runner.run(test.images), test.labels)
+    reasons = tuple(TOLERANCES[artifact.precision].judge(comparison, on_host))
+    return Result(artifact, Status.FAIL if reasons else Status.PASS, reasons, comparison, on_host)
+
+
+def _recheck(manifest: Manifest, golden: reference.Reference, test: Any) -> Check:
+    """Recompute Keras's own predictions where TensorFlow and the model are there."""
+    name = "reference.npz is what Keras computes"
+    if not (manifest.folder / MODEL).is_file():
+        return Check(name, Status.SKIPPED, f"{MODEL} is not here")
+    path = manifest.check(MODEL)
+    if missing := KERAS.missing():
+        return Check(name, Status.SKIPPED, missing)
+    with KERAS.open(path) as runner:
+        if test is None:
+            outputs, labels, before = runner.run(golden.images), golden.labels, golden.keras[golden.indices]
+        else:
+            outputs, labels, before = runner.run(test.images), test.labels, golden.keras
+    found = compare(before, outputs, labels)
+    limit = TOLERANCES[Precision.FLOAT32]
+    good = found.largest_difference <= limit.host and found.largest_margin <= limit.margin
+    detail = (
+        f"largest difference {found.largest_difference:.1e} over {found.count} images, {len(found.flips)} change class"
+    )
+    return Check(name, Status.PASS if good else Status.FAIL, detail)
+
+
+def _floor(manifest: Manifest) -> tuple[Check, ...]:
+    """Hold the recipe's accuracy floor; it is set only for genuine MNIST trained as the recipe says."""
+    floor, accuracy = manifest.about.get("accuracy_floor"), manifest.about.get("test_accuracy")
+    if floor is None or accuracy is None:
+        return ()
+    status = Status.PASS if accuracy >= floor else Status.FAIL
+    return (Check("Keras's accuracy reaches the recipe's floor", status, f"{accuracy:.4f}, floor {floor}"),)
