@@ -54,12 +54,22 @@ def fold_transposes(model: Any) -> None:
         _bypass(graph, transpose)
 
 
+def pixel_tensors(graph: Any) -> list[str]:
+    """Name the tensors that hold the input's own numbers: the input, and what Reshapes alone make of it."""
+    names = [graph.input[0].name]
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[0] in names:
+            names.append(node.output[0])
+    return names
+
+
 def take_raw_pixels(graph: Any) -> None:
     """Make the quantized graph's input uint8: drop its QuantizeLinear, whose scale is 1/255 and zero point 0."""
     from onnx import TensorProto
 
     (image,) = graph.input
-    (quantize,) = [node for node in graph.node if node.input[0] == image.name]
+    pixels = pixel_tensors(graph)
+    (quantize,) = [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in pixels]
     _bypass(graph, quantize)
     image.type.tensor_type.elem_type = TensorProto.UINT8
 

@@ -75,7 +75,7 @@ class Tolerance:
             (
                 on_host.largest_difference,
                 self.host,
-                f"this runtime is {on_host.largest_difference:.2g} off what the exporting host got ({self.host:g} allowed)",
+                f"this runtime is {on_host.largest_difference:.2g} off the exporting host ({self.host:g} allowed)",
             ),
         ]
         return [line for value, limit, line in checks if not value <= limit]

@@ -21,7 +21,7 @@ from mnist_edge.cli.common import (
 )
 
 
-class FormatName(click.ParamType[str]):
+class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
     """The name of a format that can be exported, looked up when it is needed."""
 
     name = "format"

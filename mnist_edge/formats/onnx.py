@@ -167,6 +167,7 @@ def _quantize(proto: Any, calibration: Images) -> Any:
     unsigned = quantization.QuantType.QUInt8
     # the contract: pixel 0 is 0.0 and pixel 255 is 1.0, whatever the calibration images reach
     ends = {"quant_type": unsigned, "rmin": np.float32(0), "rmax": np.float32(1)}
+    overrides = {name: [ends] for name in onnx_graph.pixel_tensors(proto.graph)}
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "quantized.onnx"
         quantization.quantize_static(
@@ -178,7 +179,7 @@ def _quantize(proto: Any, calibration: Images) -> Any:
             activation_type=unsigned,
             weight_type=unsigned,
             nodes_to_exclude=[node.name for node in proto.graph.node if node.op_type == "Softmax"],
-            extra_options={"TensorQuantOverrides": {INPUT: [ends]}},
+            extra_options={"TensorQuantOverrides": overrides},
         )
         quantized = onnx.load(target)
     onnx_graph.take_raw_pixels(quantized.graph)

@@ -1,0 +1,92 @@
+"""Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mnist_edge import data
+from mnist_edge.errors import DataError
+
+MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+ON_CI = bool(os.environ.get("MNIST_EDGE_CI"))
+
+stages: dict[str, float] = {}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def mnist_edge(*arguments: object, check: int | None = 0, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does; `check` is the exit code that is expected, None for any."""
+    command = [sys.executable, "-m", "mnist_edge", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert check is None or done.returncode == check, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """The command line."""
+    return mnist_edge
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.Dataset:
+    """Genuine MNIST, from wherever it can be had; the commands under test then find it in the cache."""
+    try:
+        dataset = data.load()
+    except DataError as error:
+        pytest.skip(f"no MNIST: {error}")
+    assert dataset.genuine
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def exports(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all four recipes, trained with seed 0 and exported once; tests must not change it."""
+    out = tmp_path_factory.mktemp("exports")
+    for model in MODELS:
+        start = time.perf_counter()
+        done = mnist_edge("export", "--model", model, "--out", out)
+        stages[f"train and export {model}"] = time.perf_counter() - start
+        for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK"):
+            assert noise not in done.stdout + done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def fashion() -> Path:
+    """Fashion-MNIST's IDX files, from Debian's package."""
+    if not FASHION.is_dir():
+        pytest.skip("Fashion-MNIST is not here: apt-get install dataset-fashion-mnist")
+    return FASHION
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Add up the time of each test file, fixtures included."""
+    start = time.perf_counter()
+    yield
+    stages[item.path.name] = stages.get(item.path.name, 0.0) + time.perf_counter() - start
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under MNIST_EDGE_CI a skip is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if ON_CI and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == 0:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the time of each stage, and say under CI that skips failed the run."""
+    terminalreporter.section("time of each stage")
+    for name, seconds in stages.items():
+        terminalreporter.write_line(f"{seconds:8.1f} s  {name}")
+    if ON_CI and (skipped := terminalreporter.stats.get("skipped")):
+        terminalreporter.write_line(f"MNIST_EDGE_CI: {len(skipped)} skipped, which fails this run", red=True)

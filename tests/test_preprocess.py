@@ -1,0 +1,85 @@
+"""Pictures of digits become MNIST-like images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from PIL import Image
+
+from mnist_edge import preprocess
+from mnist_edge.data import Dataset
+from mnist_edge.errors import PictureError
+from mnist_edge.formats.base import Images
+from mnist_edge.formats.tflite import FORMAT as TFLITE
+
+
+def picture(image: Images, scale: int, dark_on_light: bool, shift: int) -> Image.Image:
+    """Put a digit, enlarged, off-centre on a larger sheet."""
+    digit = Image.fromarray(image).resize((28 * scale, 28 * scale), Image.Resampling.BICUBIC)
+    sheet = Image.new("L", (28 * scale + 3 * shift, 28 * scale + shift), 0)
+    sheet.paste(digit, (2 * shift, 0))
+    return Image.eval(sheet, lambda value: 255 - value) if dark_on_light else sheet
+
+
+@pytest.mark.parametrize(
+    ("scale", "dark_on_light", "shift"), [(1, False, 0), (1, True, 3), (6, True, 40), (9, False, 11)]
+)
+def test_digits_survive_size_place_and_inversion(
+    mnist: Dataset, exports: Path, scale: int, dark_on_light: bool, shift: int
+) -> None:
+    images, labels = mnist.test.images[:500], mnist.test.labels[:500]
+    sheets = [picture(image, scale, dark_on_light, shift) for image in images]
+    prepared = np.stack([preprocess.mnist_like(np.asarray(sheet)) for sheet in sheets])
+    with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
+        right = (runner.run(prepared).argmax(axis=1) == labels).mean()
+    assert right >= 0.97
+
+
+def test_a_digit_is_scaled_to_the_box_and_centred_by_mass() -> None:
+    grey = np.full((300, 200), 255, np.uint8)
+    grey[10:110, 150:170] = 0  # a bar, 100 high and 20 wide, in a corner
+    image = preprocess.mnist_like(grey)
+    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+    assert (rows[0], rows[-1]) == (4, 23)
+    assert (columns[0], columns[-1]) == (12, 15)
+    assert image.max() == 255
+
+
+@pytest.mark.parametrize("mode", ["transparent dark", "transparent light", "palette", "colour", "16 bit", "rotated"])
+def test_every_kind_of_png_and_jpeg(mnist: Dataset, tmp_path: Path, mode: str) -> None:
+    seven = picture(mnist.test.images[0], 8, dark_on_light=True, shift=10)
+    expected = preprocess.mnist_like(np.asarray(seven)).astype(int)
+    path = tmp_path / "x.png"
+    ink = Image.eval(seven, lambda value: 255 - value)
+    if mode.startswith("transparent"):
+        shade = 20 if mode.endswith("dark") else 235
+        Image.merge("LA", (Image.new("L", seven.size, shade), ink)).save(path)
+    elif mode == "palette":
+        seven.convert("P").save(path)
+    elif mode == "colour":
+        Image.merge("RGB", (seven, seven, Image.new("L", seven.size, 255))).save(path)
+    elif mode == "16 bit":
+        Image.fromarray(np.asarray(seven).astype(np.uint16) * 257).save(path)
+    else:
+        path = tmp_path / "x.jpg"
+        exif = Image.Exif()
+        exif[0x0112] = 6  # a camera held on its side: turn it by 90° to see it upright
+        seven.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    assert np.abs(preprocess.read(path).astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_a_blank_picture_is_no_digit(tmp_path: Path, shade: int) -> None:
+    Image.new("L", (100, 80), shade).save(tmp_path / "blank.png")
+    with pytest.raises(PictureError, match="no digit found"):
+        preprocess.read(tmp_path / "blank.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"])
+def test_a_foreign_file_is_refused(run: Run, exports: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    artifact = exports / "mlp" / "mlp-int8.tflite"
+    done = run("predict", tmp_path / "x.png", "--artifact", artifact, check=2)
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
