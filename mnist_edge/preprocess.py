@@ -40,6 +40,8 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 def _grey(picture: Image.Image) -> Image.Image:
     """Flatten to at most 512×512 grey; a transparent picture is laid on what its strokes stand out from."""
+    if picture.mode.startswith("I"):  # 16 bit grey; Pillow's own conversion would clip it
+        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     picture.thumbnail((WORKING_SIDE, WORKING_SIDE))
     if not picture.has_transparency_data:
         return picture.convert("L")

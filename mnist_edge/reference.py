@@ -51,6 +51,8 @@ class Reference:
     def read(cls, path: Path) -> Self:
         """Read it back. Raises FolderError where it is damaged."""
         try:
+            if not zipfile.is_zipfile(path):  # np.load would leave the file open
+                raise ValueError("not a zip archive")
             with np.load(path, allow_pickle=False) as content:
                 arrays = dict(content.items())
             outputs = {name.removeprefix(OUTPUT): arrays.pop(name) for name in list(arrays) if name.startswith(OUTPUT)}

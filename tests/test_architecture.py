@@ -60,7 +60,7 @@ def test_a_module_imports_only_from_lower_floors(name: str) -> None:
 
 @pytest.mark.parametrize("name", modules())
 def test_heavy_packages_are_imported_inside_functions(name: str) -> None:
-    outside = [node for node in modules()[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    outside: list[ast.stmt] = [node for node in modules()[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
     for target in imported(ast.Module(outside, [])):
         top = target.partition(".")[0]
         assert top == "mnist_edge" or top in LIGHT

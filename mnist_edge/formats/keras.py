@@ -35,6 +35,8 @@ def load_model(path: Path) -> Any:
         MissingRuntime: TensorFlow is not installed.
     """
     keras = need_keras(f"reading {path.name}")
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise ArtifactError(f"{path} is not a Keras model: it is not a .keras zip file.")
     try:
         with quiet():
             model = keras.models.load_model(path, compile=False)

@@ -1,0 +1,207 @@
+"""`verify`: healthy files pass, broken ones fail, and what was not checked is not passed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from conftest import MODELS, Run
+from onnx import numpy_helper
+
+from mnist_edge.artifact import Artifact, Manifest
+from mnist_edge.compare import margins
+from mnist_edge.data import Dataset, Digits
+from mnist_edge.files import sha256
+from mnist_edge.parity import ParityReport, Status, verify
+from mnist_edge.reference import Reference
+
+
+@pytest.fixture(scope="module")
+def reports(exports: Path, mnist: Dataset) -> dict[str, ParityReport]:
+    """The verdict on every recipe over all test images."""
+    return {model: verify(exports / model, mnist) for model in MODELS}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_healthy_export_passes_over_all_test_images(reports: dict[str, ParityReport], model: str) -> None:
+    report = reports[model]
+    assert report.images == 10_000
+    assert set(report.statuses()) == {Status.PASS}
+    assert report.good(strict=True)
+    assert len(report.checks) == 2  # the reference was recomputed, and the floor holds
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_int8_is_within_a_tenth_of_a_point_of_keras(reports: dict[str, ParityReport], model: str) -> None:
+    for result in reports[model].results:
+        assert result.comparison is not None
+        assert abs(result.comparison.drop) <= 0.10 + 1e-9
+
+
+def test_figures_are_those_of_a_plain_recount(exports: Path, mnist: Dataset, reports: dict[str, ParityReport]) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(exports / "mlp" / "mlp-int8.tflite"))
+    interpreter.allocate_tensors()
+    outputs = []
+    for image in mnist.test.images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None, :, :, None])
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].copy())
+    plain, keras = np.array(outputs), Reference.read(exports / "mlp" / "reference.npz").keras
+    (result,) = [item for item in reports["mlp"].results if item.artifact.path.name == "mlp-int8.tflite"]
+    found = result.comparison
+    assert found is not None
+    assert found.accuracy == (plain.argmax(1) == mnist.test.labels).mean()
+    flips = np.flatnonzero(plain.argmax(1) != keras.argmax(1))
+    assert found.flips == tuple(flips)
+    assert found.margins == pytest.approx(margins(keras)[flips])
+    assert found.largest_difference == pytest.approx(np.abs(plain - keras).max())
+
+
+def test_without_the_dataset_the_golden_images_serve(exports: Path) -> None:
+    report = verify(exports / "cnn")
+    assert report.images == 1000
+    assert report.good(strict=True)
+
+
+def test_another_dataset_is_not_used(exports: Path, mnist: Dataset) -> None:
+    shifted = Dataset(mnist.train, Digits(mnist.test.images, (mnist.test.labels + 1) % 10), "elsewhere")
+    assert verify(exports / "mlp", shifted).images == 1000
+
+
+def resign(folder: Path, name: str) -> None:
+    """Write a changed file's size and SHA-256 into the manifest, as a forger would."""
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    entries = [*content["artifacts"], *({"file": key, **value} for key, value in content["files"].items())]
+    for entry in entries:
+        if entry["file"] == name:
+            entry["bytes"], entry["sha256"] = (folder / name).stat().st_size, sha256(folder / name)
+            if name in content["files"]:
+                content["files"][name] = entry
+    path.write_text(json.dumps(content))
+
+
+def edit_onnx(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    """Change the initializers of an ONNX file, given by name."""
+
+    def apply(path: Path) -> None:
+        proto = onnx.load(path)
+        arrays = {tensor.name: numpy_helper.to_array(tensor).copy() for tensor in proto.graph.initializer}
+        change(arrays)
+        for tensor in proto.graph.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
+        onnx.save(proto, path)
+
+    return apply
+
+
+def four_bits(arrays: dict[str, Any]) -> None:
+    """Round the big kernel to 4 bits."""
+    weights = arrays["Gemm_0_weight"]
+    step = np.abs(weights).max() / 7
+    weights[:] = np.round(weights / step) * step
+
+
+def swapped_classes(arrays: dict[str, Any]) -> None:
+    """Swap two rows of the head."""
+    for name in ("Gemm_1_weight", "Gemm_1_bias"):
+        arrays[name][..., [3, 8]] = arrays[name][..., [8, 3]]
+
+
+def one_weight(arrays: dict[str, Any]) -> None:
+    """Change one weight by a little: too little for Keras's tolerance, enough for the host's."""
+    arrays["Gemm_1_bias"][4] += 5e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(four_bits, "off"), (swapped_classes, "images change class"), (one_weight, "off the exporting host")],
+)
+def test_a_changed_network_fails_even_when_the_manifest_is_signed_again(
+    exports: Path, mnist: Dataset, tmp_path: Path, change: Callable[[dict[str, Any]], None], reason: str
+) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    edit_onnx(change)(folder / "mlp-float32.onnx")
+    resign(folder, "mlp-float32.onnx")
+    report = verify(folder, mnist)
+    (result,) = [item for item in report.results if item.artifact.path.name == "mlp-float32.onnx"]
+    assert result.status is Status.FAIL
+    assert any(reason in line for line in result.reasons)
+    assert not report.good()
+
+
+def test_a_wrong_reference_is_noticed_where_keras_can_recompute_it(exports: Path, run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    golden = Reference.read(folder / "reference.npz")
+    golden.keras[:] = np.roll(golden.keras, 1, axis=1)
+    golden.write(folder / "reference.npz")
+    resign(folder, "reference.npz")
+    done = run("verify", folder, check=1)
+    assert "FAIL  reference.npz is what Keras computes" in done.stdout
+
+
+def test_a_missing_model_is_skipped_and_strict_makes_that_a_failure(run: Run, exports: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    (folder / "model.keras").unlink()
+    assert "SKIPPED  reference.npz is what Keras computes: model.keras is not here" in run("verify", folder).stdout
+    run("verify", folder, "--strict", check=1)
+
+
+def test_a_model_under_its_floor_fails(run: Run, exports: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    content = json.loads((folder / "manifest.json").read_text())
+    content["about"]["accuracy_floor"] = 0.999
+    (folder / "manifest.json").write_text(json.dumps(content))
+    assert "FAIL  Keras's accuracy reaches the recipe's floor" in run("verify", folder, check=1).stdout
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("name", ["mlp-int8.tflite", "mlp-float32.onnx", "reference.npz", "model.keras"])
+def test_one_bit_anywhere_is_noticed(exports: Path, tmp_path: Path, name: str, place: float) -> None:
+    from mnist_edge.errors import IntegrityError
+
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    content = bytearray((folder / name).read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(IntegrityError, match=f"{name} was changed"):
+        verify(folder)
+
+
+def test_a_truncated_artifact_is_named(exports: Path, run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    path = folder / "mlp-int8.onnx"
+    path.write_bytes(path.read_bytes()[:1000])
+    for command in ("verify", "bench"):
+        done = run(command, folder, check=2)
+        assert "has 1000 bytes" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_json_has_every_figure(run: Run, exports: Path) -> None:
+    content = json.loads(run("verify", exports / "mlp", "--json").stdout)
+    assert content["schema"] == 1
+    assert content["good"]
+    assert {item["status"] for item in content["results"]} == {"PASS"}
+    assert {item["file"] for item in content["results"]} == {
+        artifact.path.name for artifact in Manifest.read(exports / "mlp").artifacts
+    }
+    assert content["results"][0]["comparison"]["count"] == 10_000
+
+
+def test_an_artifact_of_an_unknown_format_is_skipped(exports: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    manifest = Manifest.read(folder)
+    first = manifest.artifacts[0]
+    foreign = Artifact(first.path, "coreml", first.precision, first.contract, first.bytes, first.sha256)
+    Manifest(folder, "mlp", (foreign, *manifest.artifacts[1:]), manifest.files, manifest.about).write()
+    report = verify(folder)
+    assert report.results[0].status is Status.SKIPPED
+    assert report.good()
+    assert not report.good(strict=True)
