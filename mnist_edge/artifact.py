@@ -17,17 +17,45 @@ class Precision(StrEnum):
     """How an exported file stores and computes numbers."""
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
     INT8 = "int8"
+    INT16X8 = "int16x8"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a user may choose of a file beside its precision.
+
+    `batch` is the number of images a call takes, None for any; `head` is `probabilities` or `logits`; `full_integer`
+    asks for int8 in and out, as microcontrollers and accelerators want it.
+    """
+
+    batch: int | None = 1
+    head: str = "probabilities"
+    full_integer: bool = False
+
+    @property
+    def tag(self) -> str:
+        """What a file's name says of ends that are not the default: `-logits`, `-io8`, `-batch4`, `-anybatch`."""
+        head = "" if self.head == "probabilities" else f"-{self.head}"
+        batch = "" if self.batch == 1 else "-anybatch" if self.batch is None else f"-batch{self.batch}"
+        return f"{head}{'-io8' if self.full_integer else ''}{batch}"
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One end of a file: its name, dtype and shape, and what its numbers mean."""
+    """One end of a file: its name, dtype and shape (None is any size), and what its numbers mean.
+
+    Where `scale` is given, the real number is (stored - zero_point) × scale.
+    """
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     meaning: str
+    scale: float | None = None
+    zero_point: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,27 +68,36 @@ class Contract:
     labels: tuple[str, ...] = LABELS
 
     @classmethod
-    def of(cls, precision: Precision, layout: str) -> Self:
-        """Give the contract of a precision; `layout` is the format's own, NHWC or NCHW."""
-        shape = (1, 28, 28, 1) if layout == "NHWC" else (1, 1, 28, 28)
-        if precision is Precision.INT8:
+    def of(cls, precision: Precision, layout: str, ends: Ends = Ends()) -> Self:
+        """Give the contract of a precision; `layout` is the format's own, NHWC or NCHW.
+
+        The scale and zero point of full-integer logits depend on the network: they are None here.
+        """
+        shape = (ends.batch, 28, 28, 1) if layout == "NHWC" else (ends.batch, 1, 28, 28)
+        meaning = "one probability a digit" if ends.head == "probabilities" else "one logit a digit, before Softmax"
+        output = Tensor(ends.head, "float32", (ends.batch, 10), meaning)
+        if ends.full_integer:
+            image = Tensor("image", "int8", shape, "pixel - 128, -128 black to 127 white", 1 / 255, -128)
+            known = (1 / 256, -128) if ends.head == "probabilities" else (None, None)
+            output = Tensor(ends.head, "int8", (ends.batch, 10), meaning, *known)
+        elif precision is Precision.INT8:
             image = Tensor("image", "uint8", shape, "raw pixels, 0 black to 255 white")
         else:
             image = Tensor("image", "float32", shape, "pixels / 255, 0 black to 1 white")
-        return cls(image, Tensor("probabilities", "float32", (1, 10), "one probability a digit"), layout)
+        return cls(image, output, layout)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Read what `dataclasses.asdict` gave."""
-        image, probabilities = (
+        image, output = (
             Tensor(**{**content[end], "shape": tuple(content[end]["shape"])}) for end in ("input", "output")
         )
-        return cls(image, probabilities, content["layout"], tuple(content["labels"]))
+        return cls(image, output, content["layout"], tuple(content["labels"]))
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One exported file, as the manifest knows it."""
+    """One exported file, as the manifest knows it; `quantization` says how an int8 one was quantized."""
 
     path: Path
     format: str
@@ -68,6 +105,7 @@ class Artifact:
     contract: Contract
     bytes: int
     sha256: str
+    quantization: dict[str, Any] | None = None
 
     def check(self) -> None:
         """Raise ArtifactError where the file is missing, IntegrityError where its bytes are not the manifest's."""
@@ -144,6 +182,7 @@ class Manifest:
                     contract=Contract.from_json(entry["contract"]),
                     bytes=entry["bytes"],
                     sha256=entry["sha256"],
+                    quantization=entry.get("quantization"),
                 )
                 for entry in content["artifacts"]
             )

@@ -3,25 +3,28 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge import __version__, reference, training
-from mnist_edge.artifact import LABELS, Artifact, Manifest, Precision
+from mnist_edge.artifact import LABELS, Artifact, Ends, Manifest, Precision
 from mnist_edge.data import Dataset, balanced, split
-from mnist_edge.errors import ArtifactError, DataError, FolderError
+from mnist_edge.errors import ArtifactError, DataError, FolderError, UnsupportedPrecision
 from mnist_edge.files import sha256
 from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.base import Quantization, Request, Tuned
 from mnist_edge.formats.keras import predict
 from mnist_edge.host import Host
 from mnist_edge.imports import versions
 
 CALIBRATION_PER_CLASS, CALIBRATION_SEED = 50, 0
 GOLDEN_PER_CLASS, GOLDEN_SEED = 100, 0
+HELD_OUT_PER_CLASS = 1000
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,80 @@ class Exported:
     left_out: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Source:
+    """What an export starts from: the Keras model, the record of its training, and indices of training images.
+
+    `calibration` is the representative dataset, class-balanced; `held_out` are other training images, the validation
+    split where there is one, on which a choice may be made without looking at test images.
+    """
+
+    model: Any
+    record: dict[str, Any]
+    calibration: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+def source(folder: Path, dataset: Dataset) -> Source:
+    """Load the trained model of a folder and choose its calibration and held-out images.
+
+    Raises:
+        ModelError: the folder's model cannot be used.
+        DataError: the dataset is not the one that the model was trained on.
+    """
+    trained = training.load(folder)
+    known = trained.record["dataset"]
+    if known["train_sha256"] != dataset.train.digest:
+        raise DataError(
+            f"the model in {folder} was trained on {known['name']}, but {dataset.source} is {dataset.name}. "
+            "Give the data it was trained on with --data, or train again."
+        )
+    parts = trained.record["split"]
+    chosen, validation = split(len(dataset.train), parts["validation_share"], parts["random_state"])
+    calibration = balanced(dataset.train.labels, chosen, CALIBRATION_PER_CLASS, CALIBRATION_SEED)
+    rest = validation if len(validation) else np.setdiff1d(chosen, calibration)
+    held_out = balanced(dataset.train.labels, rest, HELD_OUT_PER_CLASS, CALIBRATION_SEED)
+    return Source(trained.model, trained.record, calibration, held_out)
+
+
+def possible(
+    precisions: Iterable[Precision], formats: Collection[str], ends: Ends
+) -> tuple[list[tuple[str, Precision]], list[str]]:
+    """Pair formats and precisions.
+
+    Args:
+        precisions: what is wanted.
+        formats: names of formats; every one that exports where it is empty.
+        ends: the ends that are wanted.
+
+    Returns:
+        The pairs that work, and the reasons why others do not.
+
+    Raises:
+        UnsupportedPrecision: none works.
+    """
+    pairs, refused = [], []
+    for name, file_format in FORMATS.items():
+        if (formats and name not in formats) or not file_format.precisions:
+            continue
+        for precision in precisions:
+            try:
+                file_format.contract(precision, ends)
+                pairs.append((name, precision))
+            except UnsupportedPrecision as error:
+                refused.append(str(error))
+    if not pairs:
+        raise UnsupportedPrecision(" ".join(dict.fromkeys(refused)))
+    return pairs, refused
+
+
 def export(
     folder: Path,
     dataset: Dataset,
     wanted: Iterable[tuple[str, Precision]],
+    ends: Ends | None = None,
     progress: Callable[[str], None] = lambda name: None,
+    tuned: Mapping[str, Tuned] | None = None,
 ) -> Exported:
     """Export the trained model of a folder; artifacts that are there already and still whole stay.
 
@@ -44,76 +116,92 @@ def export(
         folder: holds `model.keras` and `training.json`; its name is the model's.
         dataset: the one it was trained on, for calibration and the reference.
         wanted: (format's name, precision) of each file to write.
+        ends: batch, head and dtype of the ends; the default ones where it is None.
         progress: told each file's name before it is converted.
+        tuned: how to quantize int8, by the format's name; the default where it has none.
 
     Raises:
-        ModelError: the folder's model cannot be used.
-        DataError: the dataset is not the one that the model was trained on.
+        ModelError, DataError: as `source` says.
         ConversionError, UnsupportedPrecision, MissingRuntime: as the formats say.
     """
-    trained = training.load(folder)
-    record = trained.record
-    if record["dataset"]["train_sha256"] != dataset.train.digest:
-        raise DataError(
-            f"the model in {folder} was trained on {record['dataset']['name']}, "
-            f"but {dataset.source} is {dataset.name}. Give the data it was trained on with --data, or train again."
-        )
-    recipe = record["recipe"]
-    chosen, _ = split(len(dataset.train), recipe["validation"], recipe["random_state"])
-    calibration = balanced(dataset.train.labels, chosen, CALIBRATION_PER_CLASS, CALIBRATION_SEED)
-    golden = _golden(dataset, trained.model)
+    ends = ends or Ends()
+    start = source(folder, dataset)
+    record = start.record
+    golden = _golden(dataset, start.model)
     earlier, left_out = _earlier(folder, record["weights_sha256"])
     model = folder.resolve().name
     artifacts = {artifact.path.name: artifact for artifact in earlier.artifacts} if earlier else {}
-    outputs = {
-        name: earlier_outputs for name, earlier_outputs in _outputs(folder, earlier).items() if name in artifacts
-    }
+    outputs = {name: values for name, values in _outputs(folder, earlier).items() if name in artifacts}
 
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
     try:
         for format_name, precision in wanted:
             file_format = FORMATS[format_name]
-            path = staging / f"{model}-{precision}{file_format.suffix}"
+            path = staging / f"{model}-{precision}{ends.tag}{file_format.suffix}"
             progress(path.name)
-            metadata = _metadata(model, precision, record, file_format.packages)
-            file_format.export(trained.model, path, precision, dataset.train.images[calibration], metadata)
+            tuning = (tuned or {}).get(format_name, Tuned(Quantization(), ()))
+            request = Request(
+                precision=precision,
+                calibration=dataset.train.images[start.calibration],
+                metadata=_metadata(model, precision, record, file_format.packages),
+                ends=ends,
+                quantization=tuning.quantization,
+            )
+            contract = file_format.export(start.model, path, request)
             with file_format.open(path) as runner:
                 outputs[path.name] = runner.run(golden.images)
-            contract = file_format.contract(precision)
             artifacts[path.name] = Artifact(
-                folder / path.name, format_name, precision, contract, path.stat().st_size, sha256(path)
+                path=folder / path.name,
+                format=format_name,
+                precision=precision,
+                contract=contract,
+                bytes=path.stat().st_size,
+                sha256=sha256(path),
+                quantization=asdict(tuning) if precision is Precision.INT8 else None,
             )
         replace(golden, outputs=outputs).write(staging / reference.NAME)
+        manifest = Manifest(
+            folder=folder,
+            model=model,
+            artifacts=tuple(sorted(artifacts.values(), key=_order)),
+            files={
+                path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+                for path in (folder / training.MODEL, folder / training.RECORD, staging / reference.NAME)
+            },
+            about=_about(dataset, start, golden),
+        )
         (folder / Manifest.NAME).unlink(missing_ok=True)
         for path in staging.iterdir():
             path.replace(folder / path.name)
+        manifest.write()
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    about = {
+    return Exported(manifest, left_out)
+
+
+def _order(artifact: Artifact) -> tuple[int, int, int, str]:
+    """Sort by format, precision, and the default ends first."""
+    name = artifact.path.name
+    return list(FORMATS).index(artifact.format), list(Precision).index(artifact.precision), len(name), name
+
+
+def _about(dataset: Dataset, start: Source, golden: reference.Reference) -> dict[str, Any]:
+    record = start.record
+    return {
         "mnist_edge": __version__,
         "dataset": record["dataset"],
         "weights_sha256": record["weights_sha256"],
         "test_accuracy": float((golden.keras.argmax(axis=1) == dataset.test.labels).mean()),
         "accuracy_floor": record["floor"],
         "calibration": {
-            "images": len(calibration),
+            "images": len(start.calibration),
             "per_class": CALIBRATION_PER_CLASS,
             "seed": CALIBRATION_SEED,
-            "indices_sha256": hashlib.sha256(calibration.astype("<i8").tobytes()).hexdigest(),
+            "indices_sha256": hashlib.sha256(start.calibration.astype("<i8").tobytes()).hexdigest(),
         },
         "versions": runtime_versions(),
         "host": asdict(Host.read()),
     }
-    files = {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-        for name in (training.MODEL, training.RECORD, reference.NAME)
-    }
-    ordered = sorted(
-        artifacts.values(), key=lambda item: (list(FORMATS).index(item.format), list(Precision).index(item.precision))
-    )
-    manifest = Manifest(folder, model, tuple(ordered), files, about)
-    manifest.write()
-    return Exported(manifest, left_out)
 
 
 def _golden(dataset: Dataset, model: Any) -> reference.Reference:

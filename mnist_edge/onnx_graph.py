@@ -9,80 +9,97 @@ ROLES = {
     "Conv": {1: "weight", 2: "bias"},
     "Gemm": {1: "weight", 2: "bias"},
     "MatMul": {1: "weight"},
+    "Cast": {0: "float16"},
     "Reshape": {1: "shape"},
     "QuantizeLinear": {1: "scale", 2: "zero_point"},
     "DequantizeLinear": {0: "quantized", 1: "scale", 2: "zero_point"},
 }
 
 
-def drop_identity_reshapes(graph: Any) -> None:
-    """Remove each Reshape of a graph input to the shape it has already."""
+def array(graph: Any, name: str) -> Any:
+    """Give an initializer as an array, or None where `name` is not one."""
     from onnx import numpy_helper
 
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    found = next((tensor for tensor in graph.initializer if tensor.name == name), None)
+    return None if found is None else numpy_helper.to_array(found)
+
+
+def replace_array(graph: Any, name: str, values: Any) -> None:
+    """Give an initializer other values."""
+    from onnx import numpy_helper
+
+    (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), name))
+
+
+def drop_identity_reshapes(graph: Any) -> None:
+    """Remove each Reshape of a graph input to the shape it has already."""
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input}
     for node in list(graph.node):
-        if node.op_type == "Reshape" and node.input[0] in shapes and node.input[1] in constants:
-            wanted = numpy_helper.to_array(constants[node.input[1]]).tolist()
-            if wanted == shapes[node.input[0]]:
-                _bypass(graph, node)
+        if node.op_type == "Reshape" and node.input[0] in shapes:
+            wanted = array(graph, node.input[1])
+            if wanted is not None and wanted.tolist() == shapes[node.input[0]]:
+                bypass(graph, node)
 
 
 def fold_transposes(model: Any) -> None:
     """Remove each Transpose before Reshape → Dense, and permute the rows of the Dense kernel instead."""
     import onnx
-    from onnx import numpy_helper
 
     graph = model.graph
     inferred = onnx.shape_inference.infer_shapes(model).graph
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inferred.value_info}
     for transpose in [node for node in graph.node if node.op_type == "Transpose"]:
-        reshape = _only_user(graph, transpose.output[0], "Reshape")
-        dense = reshape and _only_user(graph, reshape.output[0], "Gemm", "MatMul")
+        reshape = only_user(graph, transpose.output[0], "Reshape")
+        dense = reshape and only_user(graph, reshape.output[0], "Gemm", "MatMul")
         if dense is None:
             continue
-        kernel = next((tensor for tensor in graph.initializer if tensor.name == dense.input[1]), None)
-        shape = shapes.get(transpose.input[0], [0])
+        kernel = array(graph, dense.input[1])
+        shape = shapes.get(transpose.input[0], [0])[1:]
         transposed_kernel = any(item.name == "transB" and item.i for item in dense.attribute)
-        if kernel is None or transposed_kernel or kernel.dims[0] != np.prod(shape):
+        if kernel is None or transposed_kernel or len(kernel) != np.prod(shape):
             continue
         perm = next(list(item.ints) for item in transpose.attribute if item.name == "perm")
-        before = np.arange(kernel.dims[0]).reshape(shape).transpose(perm).ravel()
-        rows = np.empty_like(numpy_helper.to_array(kernel))
-        rows[before] = numpy_helper.to_array(kernel)
-        kernel.CopyFrom(numpy_helper.from_array(rows, kernel.name))
-        _bypass(graph, transpose)
+        before = np.arange(len(kernel)).reshape(1, *shape).transpose(perm).ravel()
+        rows = np.empty_like(kernel)
+        rows[before] = kernel
+        replace_array(graph, dense.input[1], rows)
+        bypass(graph, transpose)
 
 
-def pixel_tensors(graph: Any) -> list[str]:
-    """Name the tensors that hold the input's own numbers: the input, and what Reshapes alone make of it."""
-    names = [graph.input[0].name]
+def set_batch(graph: Any, batch: int | None) -> None:
+    """Let a graph that was traced with a batch of 1 take `batch` images, or any number where it is None."""
     for node in graph.node:
-        if node.op_type == "Reshape" and node.input[0] in names:
-            names.append(node.output[0])
-    return names
+        if node.op_type == "Reshape":
+            shape = array(graph, node.input[1])
+            if shape is not None and shape[0] == 1:
+                replace_array(graph, node.input[1], np.array([batch or -1, *shape[1:]]))
+    for value in (*graph.input, *graph.output):
+        dim = value.type.tensor_type.shape.dim[0]
+        if batch is None:
+            dim.dim_param = "batch"
+        else:
+            dim.dim_value = batch
 
 
-def take_raw_pixels(graph: Any) -> None:
-    """Make the quantized graph's input uint8: drop its QuantizeLinear, whose scale is 1/255 and zero point 0."""
-    from onnx import TensorProto
+def store_float16(graph: Any) -> None:
+    """Store each float32 constant as float16 with a Cast behind it, which ORT folds away when it loads the file.
 
-    (image,) = graph.input
-    pixels = pixel_tensors(graph)
-    (quantize,) = [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in pixels]
-    _bypass(graph, quantize)
-    image.type.tensor_type.elem_type = TensorProto.UINT8
+    ORT's CPU kernels compute in float32; a graph of float16 operators would only add casts at every call.
+    """
+    from onnx import TensorProto, helper, numpy_helper
 
-
-def keep_logits_float(graph: Any) -> None:
-    """Drop the quantize-dequantize pair before Softmax, so that the logits are not rounded to 256 steps."""
-    producer: dict[str, Any] = {name: node for node in graph.node for name in node.output}
-    for softmax in [node for node in graph.node if node.op_type == "Softmax"]:
-        dequantize = producer.get(softmax.input[0])
-        quantize = producer.get(dequantize.input[0]) if dequantize is not None else None
-        if dequantize and quantize and (quantize.op_type, dequantize.op_type) == ("QuantizeLinear", "DequantizeLinear"):
-            _bypass(graph, dequantize)
-            _bypass(graph, quantize)
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            name = tensor.name
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
+            casts.append(helper.make_node("Cast", [f"{name}_float16"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def canonical(graph: Any) -> None:
@@ -122,8 +139,8 @@ def canonical(graph: Any) -> None:
         node.output[:] = [kept[name] for name in node.output]
     for name, tensor in used.items():
         tensor.name = name
-    nodes, tensors = [type(node).FromString(node.SerializeToString()) for node in ordered], list(used.values())
-    tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in tensors]
+    nodes = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in used.values()]
     for field in (graph.node, graph.initializer, graph.value_info):
         del field[:]
     graph.node.extend(nodes)
@@ -132,12 +149,13 @@ def canonical(graph: Any) -> None:
     graph.doc_string = ""
 
 
-def _only_user(graph: Any, name: str, *op_types: str) -> Any:
+def only_user(graph: Any, name: str, *op_types: str) -> Any:
+    """Give the one node that uses a tensor, where it is the only one and of one of these types; else None."""
     users = [node for node in graph.node if name in node.input]
     return users[0] if len(users) == 1 and users[0].op_type in op_types else None
 
 
-def _bypass(graph: Any, node: Any) -> None:
+def bypass(graph: Any, node: Any) -> None:
     """Remove a node and give its first input to all that used its output."""
     for user in graph.node:
         user.input[:] = [node.input[0] if name == node.output[0] else name for name in user.input]

@@ -1,5 +1,6 @@
 """Results → what a person or a machine reads: rich tables for the terminal, plain dicts for JSON."""
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
@@ -9,8 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnist_edge.artifact import LABELS, Artifact, Manifest, Precision, Tensor
+from mnist_edge.artifact import LABELS, Artifact, Contract, Manifest, Precision, Tensor
 from mnist_edge.bench import BenchReport, Latency
+from mnist_edge.formats import FORMATS
+from mnist_edge.formats.base import Description, Format
 from mnist_edge.models import Recipe
 from mnist_edge.parity import ParityReport, Status
 
@@ -57,6 +60,36 @@ def models_json(recipes: Iterable[Recipe]) -> dict[str, Any]:
     }
 
 
+def formats_table(formats: Collection[Format]) -> RenderableType:
+    """Show formats beside precisions, with what is missing below."""
+    made = table("precision", *(item.name for item in formats))
+    notes = []
+    for precision in Precision:
+        made.add_row(precision, *("yes" if precision in item.precisions else "no" for item in formats))
+    for item in formats:
+        notes += [f"no {precision} in {item.name}: {reason}" for precision, reason in item.unsupported.items()]
+        notes.append(f"{item.name} runtime: {item.missing() or 'installed'}")
+    return Group(made, *(Text(note, style="dim") for note in notes))
+
+
+def formats_json(formats: Collection[Format]) -> dict[str, Any]:
+    """Give what each format can do."""
+    return {
+        "schema": SCHEMA,
+        "formats": [
+            {
+                "name": item.name,
+                "suffix": item.suffix,
+                "precisions": item.precisions,
+                "unsupported": item.unsupported,
+                "calibration_methods": item.methods,
+                "runtime_missing": item.missing(),
+            }
+            for item in formats
+        ],
+    }
+
+
 def training_summary(record: dict[str, Any], layers: str) -> RenderableType:
     """Show what `training.json` says: layers, test loss and accuracy, classification report, confusion matrix."""
     test, parts = record["test"], record["split"]
@@ -93,7 +126,7 @@ def difference(value: float) -> str:
 
 def end(tensor: Tensor) -> str:
     """Give an input or output as `uint8 1×28×28×1`."""
-    return f"{tensor.dtype} {'×'.join(map(str, tensor.shape))}"
+    return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
 
 
 def float_twin(artifact: Artifact, manifest: Manifest) -> Artifact | None:
@@ -107,7 +140,8 @@ def export_table(manifest: Manifest) -> Table:
     made = table("file", "size", "vs float32", "input", "output")
     for artifact in manifest.artifacts:
         twin = float_twin(artifact, manifest)
-        compression = f"{twin.bytes / artifact.bytes:.2f}× smaller" if twin and twin is not artifact else "–"
+        ratio = twin.bytes / artifact.bytes if twin else 1.0
+        compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else "–"
         made.add_row(
             artifact.path.name,
             size(artifact.bytes),
@@ -118,10 +152,52 @@ def export_table(manifest: Manifest) -> Table:
     return made
 
 
+def description_table(name: str, described: Description) -> RenderableType:
+    """Show what is in a file."""
+    made = table("operator", "version", "count", title=name)
+    for operator in described.operators:
+        made.add_row(operator.kind, str(operator.version), str(operator.count))
+    told = {key: value for key, value in described.metadata.items() if key != "contract"}
+    lines = [
+        *(f"in:  {line}" for line in described.inputs),
+        *(f"out: {line}" for line in described.outputs),
+        "contract: " + (_contract_line(described.metadata) or "none in the file; it is not one of ours"),
+        ", ".join(f"{key} {value}" for key, value in described.versions.items()),
+        f"{described.parameters:,} parameters, {described.macs:,} multiply-accumulates for one image",
+        "size: " + ", ".join(f"{part} {size(count)}" for part, count in described.sizes.items()),
+        f"oldest runtime: {described.oldest}",
+        f"executed here: {described.executed or 'no runtime is installed'}",
+        *(f"{key}: {value}" for key, value in told.items()),
+    ]
+    return Group(made, Text("\n".join(lines)))
+
+
+def _contract_line(metadata: dict[str, str]) -> str | None:
+    if "contract" not in metadata:
+        return None
+    contract = Contract.from_json(json.loads(metadata["contract"]))
+    return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
+
+
+def description_json(described: Description) -> dict[str, Any]:
+    """Give the same for a machine."""
+    return {"schema": SCHEMA, **asdict(described)}
+
+
+def executed_lines(manifest: Manifest) -> list[str]:
+    """Say of each int8 file how many operators its runtime really computes in int8, here."""
+    return [
+        f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).executed}"
+        for artifact in manifest.artifacts
+        if artifact.precision is Precision.INT8
+    ]
+
+
 def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
-    """Show the verdicts, with the reason of each that did not pass; under 80 columns with fewer figures."""
+    """Show the verdicts, with the reason of each that did not pass; on a narrow terminal with fewer figures."""
     columns = ("file", "verdict", "acc %", "drop", "flips", "max diff", "vs host", "margin", "mean diff")
-    shown = len(columns) if width >= 80 else 6
+    longest = max(len(result.artifact.path.name) for result in report.results)
+    shown = len(columns) if width >= longest + 58 else 6
     made = table(*columns[:shown])
     made.columns[1].no_wrap = True
     for result in report.results:
@@ -183,17 +259,17 @@ def verify_json(report: ParityReport, strict: bool) -> dict[str, Any]:
     }
 
 
-def slower_int8(report: BenchReport) -> list[str]:
-    """Say which int8 files take longer than their float32 twins here, by the median of the whole call."""
+def slower_than_float(report: BenchReport) -> list[str]:
+    """Say which files take longer than their float32 twins here, by the median of the whole call."""
     by_name = {latency.artifact.path.name: latency for latency in report.latencies}
     lines = []
     for latency in report.latencies:
         twin = float_twin(latency.artifact, report.manifest)
         other = by_name.get(twin.path.name) if twin else None
-        if latency.artifact.precision is Precision.INT8 and other and latency.call.p50 > other.call.p50:
+        if latency.artifact.precision is not Precision.FLOAT32 and other and latency.call.p50 > 1.05 * other.call.p50:
             lines.append(
-                f"{latency.artifact.path.name} takes {latency.call.p50 / other.call.p50:.2f}× as long as "
-                f"{other.artifact.path.name}: on this host int8 makes the file smaller, not faster."
+                f"{latency.artifact.path.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as "
+                f"{other.artifact.path.name} on this host: it is smaller, not faster."
             )
     return lines
 
@@ -207,7 +283,7 @@ def bench_table(report: BenchReport) -> RenderableType:
             figures = (f"{value:.1f}" for value in (stats.p50, stats.p90, stats.p99, stats.minimum))
             made.add_row(latency.artifact.path.name if name == "invoke" else "", name, *figures, str(stats.runs))
     notes = [Text(f"SKIPPED  {name}: {reason}", style="yellow") for name, reason in report.skipped.items()]
-    slow = [Text(f"Note: {line}", style="yellow") for line in slower_int8(report)]
+    slow = [Text(f"Note: {line}", style="yellow") for line in slower_than_float(report)]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     legend = Text(
         f"invoke: the bare inference call; call: uint8 pixels in, float32 probabilities out. "
@@ -242,7 +318,7 @@ def bench_json(report: BenchReport) -> dict[str, Any]:
             for item in report.latencies
         ],
         "skipped": report.skipped,
-        "notes": slower_int8(report),
+        "notes": slower_than_float(report),
         "host": asdict(report.host),
         "versions": report.versions,
     }

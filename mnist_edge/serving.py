@@ -1,16 +1,42 @@
-"""The function that every converter starts from: a Keras model with the contract's names and a static batch of 1."""
+"""The function that every converter starts from: a Keras model with the contract's names and a static batch."""
 
 from collections.abc import Callable
 from typing import Any
 
-INPUT, OUTPUT = "image", "probabilities"
+from mnist_edge.artifact import Ends
+from mnist_edge.errors import ConversionError
+
+INPUT = "image"
 
 
-def serving(model: Any) -> tuple[Callable[[Any], dict[str, Any]], list[Any]]:
-    """Give a function image → {"probabilities": …} over a Keras model, and its input signature for `tf.function`."""
+def serving(model: Any, ends: Ends) -> tuple[Any, Callable[[Any], dict[str, Any]], list[Any]]:
+    """Give the model that is served, a function image → {head: …} over it, and its signature for `tf.function`.
+
+    A dynamic batch is traced as a batch of 1: each format then frees that dimension in the finished file, which leaves
+    none of the Shape and Gather operators that tracing an unknown batch gives.
+    """
     import tensorflow as tf
 
-    def serve(image: Any) -> dict[str, Any]:
-        return {OUTPUT: model(image, training=False)}
+    traced = model if ends.head == "probabilities" else without_softmax(model)
 
-    return serve, [tf.TensorSpec((1, 28, 28, 1), tf.float32, name=INPUT)]
+    def serve(image: Any) -> dict[str, Any]:
+        return {ends.head: traced(image, training=False)}
+
+    return traced, serve, [tf.TensorSpec((ends.batch or 1, 28, 28, 1), tf.float32, name=INPUT)]
+
+
+def without_softmax(model: Any) -> Any:
+    """Give a Keras model that ends before the last layer's Softmax; the weights are the same arrays."""
+    import keras
+
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Softmax) or (
+        isinstance(last, keras.layers.Activation) and last.activation is keras.activations.softmax
+    ):
+        return keras.Model(model.inputs, last.input)
+    if getattr(last, "activation", None) is not keras.activations.softmax:
+        raise ConversionError(f"the last layer {last.name!r} has no Softmax, so there are no logits to export.")
+    linear = type(last).from_config({**last.get_config(), "activation": "linear", "name": f"{last.name}_logits"})
+    outputs = linear(last.input)
+    linear.set_weights(last.get_weights())
+    return keras.Model(model.inputs, outputs)

@@ -13,7 +13,7 @@ import numpy as np
 from mnist_edge.artifact import Manifest
 from mnist_edge.data import Dataset, Digits, split
 from mnist_edge.errors import ArtifactError, FolderError, ModelError
-from mnist_edge.files import staged, write_json
+from mnist_edge.files import sha256, staged, write_json
 from mnist_edge.formats.keras import load_model, predict, scaled
 from mnist_edge.host import Host
 from mnist_edge.imports import need_keras, versions
@@ -117,7 +117,12 @@ def train(
         "epochs": epochs,
         "batch_size": batch_size,
         "as_recipe": as_recipe,
-        "split": {"training": len(chosen), "validation": len(held_out), "random_state": recipe.random_state},
+        "split": {
+            "training": len(chosen),
+            "validation": len(held_out),
+            "validation_share": recipe.validation,
+            "random_state": recipe.random_state,
+        },
         "dataset": describe(dataset),
         "history": {name: [float(value) for value in values] for name, values in history.history.items()},
         "test": {"loss": float(loss), **evaluate(model, dataset.test)},
@@ -130,6 +135,44 @@ def train(
     bare = recipe.build()  # not compiled, so that the file carries no optimizer state
     bare.set_weights(model.get_weights())
     return Trained(bare, record)
+
+
+def adopt(path: Path, dataset: Dataset) -> Trained:
+    """Take a user's own Keras model through the chain: 28×28×1 in, 10 classes out, probabilities or logits.
+
+    Args:
+        path: a `.keras` file, loaded in safe mode.
+        dataset: for calibration, and to say how good the model is.
+
+    Raises:
+        ArtifactError: it cannot be read or has another shape.
+        ModelError: it gives neither probabilities nor logits.
+    """
+    import keras
+
+    model = load_model(path)
+    sums = predict(model, dataset.train.images[:100]).sum(axis=1)
+    if not np.allclose(sums, 1, atol=1e-3):
+        activation = getattr(model.layers[-1], "activation", None)
+        if activation is not keras.activations.linear:
+            raise ModelError(
+                f"{path} gives neither probabilities nor logits: its last layer is {model.layers[-1].name!r} "
+                f"with {getattr(activation, '__name__', 'no activation')}. End it in Softmax, or in a linear Dense."
+            )
+        model = keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(model.outputs[0]))
+    record = {
+        "schema": SCHEMA,
+        "recipe": None,
+        "taken_from": {"file": path.name, "sha256": sha256(path)},
+        "split": {"training": len(dataset.train), "validation": 0, "validation_share": None, "random_state": None},
+        "dataset": describe(dataset),
+        "test": evaluate(model, dataset.test),
+        "floor": None,
+        "weights_sha256": weights_digest(model),
+        "versions": versions(["tensorflow", "keras", "numpy", "scikit-learn"]),
+        "host": asdict(Host.read()),
+    }
+    return Trained(model, record)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

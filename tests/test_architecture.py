@@ -11,15 +11,17 @@ PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 
 FLOORS = (
     ("__init__", "errors", "files", "quiet"),
-    ("artifact", "imports", "idx", "preprocess", "host", "compare", "timing", "serving", "onnx_graph"),
-    ("download", "reference", "models", "formats.base"),
+    ("artifact", "imports", "idx", "preprocess", "host", "compare", "timing", "onnx_graph", "tflite_graph"),
+    ("serving", "onnx_int8", "download", "reference", "models", "formats.base"),
+    ("onnx_describe", "tflite_describe"),
     ("data", "formats.keras", "formats.tflite", "formats.onnx"),
     ("formats",),
     ("training",),
     ("export", "parity", "bench", "predict"),
+    ("tune",),
     ("report",),
     ("cli.common",),
-    ("cli.models", "cli.train", "cli.export", "cli.verify", "cli.bench", "cli.predict"),
+    ("cli.models", "cli.formats", "cli.inspect", "cli.train", "cli.export", "cli.verify", "cli.bench", "cli.predict"),
     ("cli",),
     ("__main__",),
 )
@@ -86,10 +88,12 @@ THROW_AWAY = '''
 from pathlib import Path
 import numpy as np
 from mnist_edge.artifact import Contract, Precision
+from mnist_edge.errors import UnsupportedPrecision
 
 class Runner:
     def __init__(self, path):
         self.weights = [*np.load(path).values()]
+    batch = 1
     def run(self, images):
         x = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
         x = np.maximum(x @ self.weights[0] + self.weights[1], 0) @ self.weights[2] + self.weights[3]
@@ -103,13 +107,20 @@ class Runner:
         pass
 
 class Npz:
-    name, suffix, precisions, packages = "npz", ".npz", (Precision.FLOAT32,), ("numpy",)
+    name, suffix, packages, methods = "npz", ".npz", ("numpy",), ()
+    precisions = (Precision.FLOAT32,)
+    unsupported = dict.fromkeys(list(Precision)[1:], "it is thrown away")
     def missing(self):
         return None
-    def contract(self, precision):
-        return Contract.of(precision, "NHWC")
-    def export(self, model, path, precision, calibration, metadata):
+    def contract(self, precision, ends):
+        if precision in self.unsupported:
+            raise UnsupportedPrecision(self.unsupported[precision])
+        return Contract.of(precision, "NHWC", ends)
+    def export(self, model, path, request):
         np.savez(path, *model.get_weights())
+        return self.contract(request.precision, request.ends)
+    def describe(self, path):
+        raise NotImplementedError
     def open(self, path, *, threads=1):
         return Runner(path)
 

@@ -134,7 +134,7 @@ def test_models_lists_the_recipes(run: Run) -> None:
 
 def test_bench_reports_both_calls_and_keeps_raw_samples(run: Run, exports: Path) -> None:
     content = json.loads(run("bench", exports / "mlp", "--runs", 50, "--json").stdout)
-    assert len(content["results"]) == 4
+    assert len(content["results"]) == 9
     for item in content["results"]:
         for kind in ("invoke", "call"):
             assert len(item[kind]["samples_ns"]) == item[kind]["runs"] == 50

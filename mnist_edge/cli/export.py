@@ -1,12 +1,13 @@
 """`mnist-edge export`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnist_edge.artifact import Precision
 from mnist_edge.cli.common import (
+    PATH,
     console,
     data_option,
     json_option,
@@ -19,6 +20,12 @@ from mnist_edge.cli.common import (
     train_and_save,
     verbose_option,
 )
+
+if TYPE_CHECKING:
+    from mnist_edge.data import Dataset
+
+DEFAULT_BUDGET = 0.1
+TIMED_RUNS = 200
 
 
 class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
@@ -46,7 +53,17 @@ def precision_options(function: Any) -> Any:
 @click.command("export")
 @model_option
 @precision_options
+@click.option("--all", "every", is_flag=True, help="Export every precision that works.")
 @click.option("--format", "formats", type=FormatName(), multiple=True, help="Export this format only; may be repeated.")
+@click.option("--head", type=click.Choice(["probabilities", "logits"]), default="probabilities", show_default=True)
+@click.option(
+    "--io", type=click.Choice(["default", "int8"]), default="default", help="int8: full-integer ends (TFLite)."
+)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call takes.")
+@click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
+@click.option("--from", "own", type=PATH, help="Export this .keras model of yours; the folder is named after it.")
+@click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
+@click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")
 @seed_option
 @data_option
 @out_option
@@ -54,7 +71,15 @@ def precision_options(function: Any) -> Any:
 @verbose_option
 def command(
     model: str,
+    every: bool,
     formats: tuple[str, ...],
+    head: str,
+    io: str,
+    batch: int,
+    dynamic_batch: bool,
+    own: Path | None,
+    max_drop: float | None,
+    tune: str | None,
     seed: int,
     data: Path | None,
     out: Path,
@@ -68,32 +93,57 @@ def command(
 
     \b
     Example: mnist-edge export --int8
-             mnist-edge export --model mlp --float32 --format onnx
+             mnist-edge export --all
+             mnist-edge export --model mlp --float32 --format onnx --head logits
+             mnist-edge export --int8 --format tflite --io int8
+             mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
-    from mnist_edge import report, training
-    from mnist_edge.export import export
-    from mnist_edge.formats import FORMATS
-    from mnist_edge.models import recipe
+    from mnist_edge import report
+    from mnist_edge.artifact import Ends
+    from mnist_edge.bench import bench
+    from mnist_edge.export import export, possible, source
+    from mnist_edge.tune import search
 
-    folder = out / model
-    chosen = recipe(model)
+    folder = out / (own.stem if own else model)
+    ends = Ends(None if dynamic_batch else batch, head, io == "int8")
+    named = [precision for precision in Precision if precisions[precision]]
+    default = [Precision.INT8] if ends.full_integer else [Precision.FLOAT32, Precision.INT8]
+    wanted = list(Precision) if every else named or default
+    pairs, refused = possible(wanted, formats, ends)
+    for reason in refused if every or named else ():
+        say(f"Left out: {reason}")
     dataset = load_dataset(data)
-    if not (folder / training.MODEL).is_file():
-        say(f"There is no trained model in {folder}: training {model} first, with seed {seed}.")
-        trained = train_and_save(chosen, dataset, folder, seed)
-        say(f"Trained {model}: test accuracy {trained.record['test']['accuracy']:.4f}.")
-    wanted = [precision for precision in Precision if precisions[precision]] or [Precision.FLOAT32, Precision.INT8]
-    pairs = [
-        (name, precision)
-        for name, item in FORMATS.items()
-        for precision in wanted
-        if (name in formats if formats else precision in item.precisions)
-    ]
-    exported = export(folder, dataset, pairs, lambda name: say(f"Converting {name} …"))
+    _provide_model(folder, own, model, dataset, seed)
+    tuned = None
+    if max_drop is not None or tune:
+        int8 = [name for name, precision in pairs if precision is Precision.INT8]
+        budget = DEFAULT_BUDGET if max_drop is None else max_drop
+        say(f"Looking for int8 within {budget} points of Keras on held-out training images …")
+        tuned = search(source(folder, dataset), dataset, int8, ends, budget, tune is not None, say)
+    exported = export(folder, dataset, pairs, ends, lambda name: say(f"Converting {name} …"), tuned)
     for name in exported.left_out:
         say(f"Note: {name} is damaged or of another model, and is no longer in the manifest. Export it again.")
     if as_json:
         print_json(exported.manifest.to_json())
         return
     console().print(report.export_table(exported.manifest))
+    timed = bench(folder, TIMED_RUNS)
+    for line in [*report.executed_lines(exported.manifest), *report.slower_than_float(timed)]:
+        say(f"Note: {line}")
     say(f"Next: mnist-edge verify {folder}\n      mnist-edge bench {folder}\n      mnist-edge predict digit.png")
+
+
+def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:
+    """See to it that the folder holds a model: the user's own, one that is there, or one trained now."""
+    from mnist_edge import training
+    from mnist_edge.models import recipe
+
+    if own is not None:
+        adopted = training.adopt(own, dataset)
+        training.save(adopted, folder)
+        say(f"Took {own}: test accuracy {adopted.record['test']['accuracy']:.4f}.")
+    elif not (folder / training.MODEL).is_file():
+        chosen = recipe(model)
+        say(f"There is no trained model in {folder}: training {model} first, with seed {seed}.")
+        trained = train_and_save(chosen, dataset, folder, seed)
+        say(f"Trained {model}: test accuracy {trained.record['test']['accuracy']:.4f}.")

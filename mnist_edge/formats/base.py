@@ -1,6 +1,8 @@
 """What a format has to offer: the `Format` and `Runner` protocols, and how pixels become a tensor's numbers."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -8,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifact import Contract, Precision
+from mnist_edge.artifact import Contract, Ends, Precision
 
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
@@ -17,8 +19,11 @@ Probabilities = NDArray[np.float32]
 class Runner(Protocol):
     """An opened file. Images go in as MNIST has them, probabilities come out, whatever the file's own ends are."""
 
+    batch: int
+    """How many images one call takes."""
+
     def run(self, images: Images) -> Probabilities:
-        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`; quantize and dequantize arithmetic is inside."""
+        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`; quantize, dequantize and Softmax of logits are inside."""
 
     def invoke(self) -> None:
         """Make the bare inference call on whatever the input holds; this is what `bench` times as such."""
@@ -30,6 +35,90 @@ class Runner(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True)
+class Quantization:
+    """How weights and activations are quantized.
+
+    `method` is one of the format's calibration `methods`; `float_layers` are the positions, from 0, of layers that stay
+    in float, counted among those that have weights.
+    """
+
+    method: str = "minmax"
+    per_channel: bool = True
+    float_layers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A choice of quantization, and what was tried before it: each with its accuracy drop, and its time if measured."""
+
+    quantization: Quantization
+    tried: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `export` is asked for. `calibration` is the representative dataset, uint8 `[N, 28, 28]`."""
+
+    precision: Precision
+    calibration: Images
+    metadata: dict[str, str]
+    ends: Ends = field(default_factory=Ends)
+    quantization: Quantization = field(default_factory=Quantization)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator in a file: its kind, version, and how often it stands there."""
+
+    kind: str
+    version: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Executed:
+    """The operators that a runtime really runs: in integers, in float, and those that only move or convert numbers."""
+
+    int8: tuple[str, ...]
+    other: tuple[str, ...]
+    moves: tuple[str, ...]
+    note: str
+
+    def __str__(self) -> str:
+        total = len(self.int8) + len(self.other) + len(self.moves)
+        note = f"; {self.note}" if self.note else ""
+        return (
+            f"{len(self.int8)} of {total} operators compute in int8 ({_listed(self.int8)}), {len(self.other)} in float "
+            f"({_listed(self.other)}), {len(self.moves)} move or convert{note}"
+        )
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `inspect` tells of any file. `sizes` are bytes by part; `executed` is None where no runtime is installed."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operators: tuple[Operator, ...]
+    versions: dict[str, str]
+    parameters: int
+    macs: int
+    sizes: dict[str, int]
+    oldest: str
+    metadata: dict[str, str]
+    executed: Executed | None = None
+
+
+def _listed(kinds: tuple[str, ...]) -> str:
+    return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in Counter(kinds).items()) or "none"
+
+
+def end(name: str, dtype: str, dims: list[Any]) -> str:
+    """Give an input or output in one line: `image uint8 [1, 28, 28, 1]`."""
+    return f"{name} {dtype} [{', '.join(map(str, dims))}]"
+
+
 class Format(Protocol):
     """One file format: a class in a file of this folder, instantiated there as `FORMAT`."""
 
@@ -37,31 +126,39 @@ class Format(Protocol):
     suffix: str
     precisions: tuple[Precision, ...]
     """What `export` can write; a format with none is only read."""
+    unsupported: dict[Precision, str]
+    """Why the other precisions cannot work, or do not pay."""
+    methods: tuple[str, ...]
+    """The calibration methods of int8, the default first."""
     packages: tuple[str, ...]
     """The packages whose versions decide what `export` writes and `open` computes."""
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
 
-    def contract(self, precision: Precision) -> Contract:
-        """Give the ends that a file of this precision has."""
+    def contract(self, precision: Precision, ends: Ends) -> Contract:
+        """Give the ends that a file of this precision has. Raises UnsupportedPrecision where it cannot have them."""
 
-    def export(
-        self, model: Any, path: Path, precision: Precision, calibration: Images, metadata: dict[str, str]
-    ) -> None:
-        """Convert a Keras model and write it to `path`.
+    def export(self, model: Any, path: Path, request: Request) -> Contract:
+        """Convert a Keras model, write it to `path`, and give the contract that the file really has.
 
         Args:
-            model: Keras model, float32 `[N, 28, 28, 1]` in [0, 1] → probabilities `[N, 10]`.
+            model: Keras model, float32 `[N, 28, 28, 1]` in [0, 1] → probabilities `[N, 10]`, Softmax last.
             path: the file to write.
-            precision: one of `precisions`.
-            calibration: uint8 `[N, 28, 28]`, the representative dataset.
-            metadata: what the file tells of itself, beside the contract.
+            request: precision, ends, calibration.
 
         Raises:
-            UnsupportedPrecision: not one of `precisions`.
+            UnsupportedPrecision: the format has no such precision or ends.
             ConversionError: the converter failed, or broke the contract.
             MissingRuntime: the converter is not installed.
+        """
+
+    def describe(self, path: Path) -> Description:
+        """Read any file of this format.
+
+        Raises:
+            ArtifactError: it is none.
+            MissingRuntime: the package that reads it is not installed.
         """
 
     def open(self, path: Path, *, threads: int = 1) -> Runner:
@@ -71,6 +168,60 @@ class Format(Protocol):
             ArtifactError: it is missing, damaged, foreign, or does not take 28×28 images and give ten numbers.
             MissingRuntime: the runtime is not installed.
         """
+
+
+class BatchRunner(ABC):
+    """What runners share: images → the input tensor's numbers, in batches, and the output → probabilities."""
+
+    batch: int
+
+    def _prepare(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        quantized: tuple[float, int] = (0.0, 0),
+        output: tuple[float, int] = (0.0, 0),
+        logits: bool = False,
+    ) -> None:
+        """Take the input's shape, dtype, scale and zero point, the output's scale and zero point, and its kind."""
+        self.batch = shape[0]
+        self._shape = shape
+        self._table = pixel_table(dtype, *quantized)
+        self._raw = dtype == np.uint8 and np.array_equal(self._table, np.arange(256))
+        self._scale, self._zero_point = np.float32(output[0]), np.float32(output[1])
+        self._logits = logits
+
+    @abstractmethod
+    def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Run one batch: numbers for the input tensor in, the output tensor's numbers `[batch, 10]` out."""
+
+    def run(self, images: Images) -> Probabilities:
+        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
+        outputs = np.empty((len(images), 10), np.float32)
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            count = len(part)
+            if count < self.batch:  # the last of a file with a fixed batch is filled up with black images
+                part = np.concatenate([part, np.zeros((self.batch - count, 28, 28), np.uint8)])
+            pixels = part if self._raw else self._table[part]
+            outputs[start : start + count] = self._call(pixels.reshape(self._shape))[:count]
+        if self._scale:
+            outputs = (outputs - self._zero_point) * self._scale
+        return softmax(outputs) if self._logits else outputs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__dict__.clear()  # the runtime's objects go, and with them their memory
+
+
+def softmax(logits: Probabilities) -> Probabilities:
+    """Softmax over the last axis of float32 `[N, 10]`."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:
@@ -87,11 +238,3 @@ def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -
     limits = np.iinfo(dtype)
     steps = np.round(unit / np.float32(scale)) + zero_point
     return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
-
-
-def one_by_one(images: Images, run: Callable[[Images], Probabilities]) -> Probabilities:
-    """Run a batch-1 file over `images`: `run` takes one uint8 `[28, 28]` and gives `[10]` or `[1, 10]`."""
-    outputs = np.empty((len(images), 10), np.float32)
-    for index, image in enumerate(images):
-        outputs[index] = run(image)
-    return outputs

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from mnist_edge.artifact import Contract, Precision
+from mnist_edge.artifact import Contract, Ends, Precision
 from mnist_edge.errors import ArtifactError, UnsupportedPrecision
-from mnist_edge.formats.base import Images, Probabilities
+from mnist_edge.formats.base import Description, Images, Probabilities, Request
 from mnist_edge.imports import installed, need_keras, pip_install
 from mnist_edge.quiet import quiet
 
@@ -52,6 +52,8 @@ def load_model(path: Path) -> Any:
 class Runner:
     """A Keras model in TensorFlow."""
 
+    batch = 1
+
     def __init__(self, path: Path) -> None:
         self._model = load_model(path)
         self._blank = np.zeros((1, 28, 28), np.uint8)
@@ -79,6 +81,8 @@ class Keras:
     name = "keras"
     suffix = ".keras"
     precisions: tuple[Precision, ...] = ()
+    unsupported: dict[Precision, str] = dict.fromkeys(Precision, "mnist-edge train writes it, nothing is converted")
+    methods: tuple[str, ...] = ()
     packages = ("tensorflow", "keras")
 
     def missing(self) -> str | None:
@@ -87,15 +91,17 @@ class Keras:
             return None
         return f"TensorFlow is not installed. Install it: {pip_install('tensorflow')}"
 
-    def contract(self, precision: Precision) -> Contract:
+    def contract(self, precision: Precision, ends: Ends) -> Contract:
         """Give the ends of a Keras model, for a batch of 1."""
-        return Contract.of(precision, "NHWC")
+        return Contract.of(precision, "NHWC", ends)
 
-    def export(
-        self, model: Any, path: Path, precision: Precision, calibration: Images, metadata: dict[str, str]
-    ) -> None:
+    def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Refuse: `train` writes this format."""
         raise UnsupportedPrecision("a Keras model is not exported; mnist-edge train writes it.")
+
+    def describe(self, path: Path) -> Description:
+        """Refuse: Keras has a summary of its own."""
+        raise ArtifactError(f"{path} is a Keras model: keras.models.load_model(…).summary() tells of it.")
 
     def open(self, path: Path, *, threads: int = 1) -> Runner:
         """Load a model in safe mode; TensorFlow sets its own threads."""

@@ -5,16 +5,18 @@ import math
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Any, Self
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mnist_edge.artifact import Contract, Precision
+from mnist_edge import tflite_describe, tflite_graph
+from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, MissingRuntime, UnsupportedPrecision
-from mnist_edge.formats.base import Images, Probabilities, one_by_one, pixel_table
+from mnist_edge.formats.base import BatchRunner, Description, Request, pixel_table
 from mnist_edge.imports import installed, need, pip_install
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import serving
@@ -23,55 +25,28 @@ RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtim
 METADATA = "mnist-edge.json"
 
 
-class Runner:
+class Runner(BatchRunner):
     """An interpreter with one input and one output."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        if path.is_file() and path.read_bytes()[4:8] != b"TFL3":
-            raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
-        runtime = _runtime(path)
-        try:
-            with quiet():
-                self._interpreter = runtime.Interpreter(str(path), num_threads=threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({reason}).") from error
+        self._interpreter = interpreter(path, threads)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         source, sink = inputs[0], outputs[0]
-        shapes = [tuple(int(size) for size in end["shape"]) for end in (source, sink)]
-        if len(inputs) != 1 or math.prod(shapes[0]) != 784 or math.prod(shapes[1]) != 10:
+        shape, given = (tuple(int(size) for size in end["shape"]) for end in (source, sink))
+        if len(inputs) != 1 or math.prod(shape[1:]) != 784 or given[-1] != 10:
             raise ArtifactError(
-                f"{path} takes {list(shapes[0])} and gives {list(shapes[1])}: "
-                "not one 28×28 image in, ten probabilities out."
+                f"{path} takes {list(shape)} and gives {list(given)}: not one 28×28 image in, ten probabilities out."
             )
-        self._input, self._output, self._shape = source["index"], sink["index"], shapes[0]
-        dtype = np.dtype(source["dtype"])
-        self._table = pixel_table(dtype, *source["quantization"])
-        self._raw = dtype == np.uint8 and np.array_equal(self._table, np.arange(256))
-        self._scale, self._zero_point = sink["quantization"]
+        self._input, self._output = source["index"], sink["index"]
+        logits = any("logits" in signature["outputs"] for signature in self._interpreter.get_signature_list().values())
+        self._prepare(shape, np.dtype(source["dtype"]), source["quantization"], sink["quantization"], logits)
         self.invoke = self._interpreter.invoke
 
-    def run(self, images: Images) -> Probabilities:
-        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
-        return one_by_one(images, self._one)
-
-    def _one(self, image: Images) -> Probabilities:
-        pixels = image if self._raw else self._table[image]
-        self._interpreter.set_tensor(self._input, pixels.reshape(self._shape))
+    def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
-        output: Probabilities = self._interpreter.get_tensor(self._output)
-        if not self._scale:
-            return output
-        return (output.astype(np.float32) - np.float32(self._zero_point)) * np.float32(self._scale)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self.invoke, self._interpreter
+        output: NDArray[Any] = self._interpreter.get_tensor(self._output)
+        return output
 
 
 class TFLite:
@@ -79,7 +54,9 @@ class TFLite:
 
     name = "tflite"
     suffix = ".tflite"
-    precisions = (Precision.FLOAT32, Precision.INT8)
+    precisions = tuple(Precision)
+    unsupported: dict[Precision, str] = {}  # noqa: RUF012 (never changed)
+    methods = ("minmax",)
     packages = ("tensorflow", *(package for package in RUNTIMES.values() if package != "tensorflow"))
 
     def missing(self) -> str | None:
@@ -88,49 +65,53 @@ class TFLite:
             return None
         return f"no TFLite runtime is installed. Install one: {pip_install('ai-edge-litert')}"
 
-    def contract(self, precision: Precision) -> Contract:
+    def contract(self, precision: Precision, ends: Ends) -> Contract:
         """Give the ends that a file of this precision has."""
-        return Contract.of(precision, "NHWC")
+        if ends.full_integer and precision is not Precision.INT8:
+            raise UnsupportedPrecision(f"full-integer ends are for int8 files, not for {precision}.")
+        return Contract.of(precision, "NHWC", ends)
 
-    def export(
-        self, model: Any, path: Path, precision: Precision, calibration: Images, metadata: dict[str, str]
-    ) -> None:
+    def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with TFLiteConverter; int8 is full-integer but for Softmax, per-tensor in Dense layers."""
-        if precision not in self.precisions:
-            raise UnsupportedPrecision(f"TFLite has no {precision} here, but {', '.join(self.precisions)}.")
+        contract = self.contract(request.precision, request.ends)
         tf = need("tensorflow", "tensorflow", "exporting TFLite")
         with quiet(), tempfile.TemporaryDirectory() as folder:
             try:
-                content = _convert(tf, model, folder, calibration if precision is Precision.INT8 else None)
+                content = _convert(tf, model, folder, request)
             except (ValueError, RuntimeError, tf.errors.OpError, _converter_error()) as error:
                 raise ConversionError(f"TensorFlow's converter could not convert the model ({error}).") from error
-        path.write_bytes(content)
-        contract = self.contract(precision)
+            names = contract.input.name, contract.output.name
+            path.write_bytes(tflite_graph.canonical(content, names, request.ends.batch is None))
+        contract = _as_converted(path, contract)
         with zipfile.ZipFile(path, "a") as archive:
             entry = zipfile.ZipInfo(METADATA, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes at every export
-            archive.writestr(entry, json.dumps({**metadata, "contract": asdict(contract)}, indent=1))
-        self._check_ends(path, contract)
+            archive.writestr(entry, json.dumps({**request.metadata, "contract": asdict(contract)}, indent=1))
+        return contract
 
-    def _check_ends(self, path: Path, contract: Contract) -> None:
-        """Raise ConversionError where the converter gave other ends than the contract promises."""
-        interpreter = _runtime(path).Interpreter(str(path))
-        for promised, end in (
-            (contract.input, interpreter.get_input_details()[0]),
-            (contract.output, interpreter.get_output_details()[0]),
-        ):
-            found = np.dtype(end["dtype"]).name, tuple(end["shape"].tolist())
-            if found != (promised.dtype, promised.shape):
-                raise ConversionError(f"the converter gave {found}, not the contract's {promised}.")
-            raw = pixel_table(np.dtype(promised.dtype), *end["quantization"])
-            if promised.dtype == "uint8" and not np.array_equal(raw, np.arange(256)):
-                raise ConversionError(
-                    f"the converter gave the input scale and zero point {end['quantization']}, not 1/255 and 0: "
-                    "the calibration images do not span black to white."
-                )
+    def describe(self, path: Path) -> Description:
+        """Read any TFLite file, and what the installed runtime makes of it."""
+        opened = interpreter(path) if self.missing() is None else None
+        described = tflite_describe.describe(path, METADATA)
+        return described if opened is None else replace(described, executed=tflite_describe.executed(opened))
 
     def open(self, path: Path, *, threads: int = 1) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""
         return Runner(path, threads)
+
+
+def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
+    """Open an Interpreter with its tensors allocated; `settings` are its other arguments. Raises ArtifactError."""
+    if path.is_file() and path.read_bytes()[4:8] != b"TFL3":
+        raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
+    runtime = _runtime(path)
+    try:
+        with quiet():
+            opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
+            opened.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({reason}).") from error
+    return opened
 
 
 def _runtime(path: Path) -> ModuleType:
@@ -142,6 +123,39 @@ def _runtime(path: Path) -> ModuleType:
     raise MissingRuntime(str(FORMAT.missing()))
 
 
+def _as_converted(path: Path, contract: Contract) -> Contract:
+    """Check the file's ends against the contract, and give it with the scale that only the converter knows."""
+    opened = interpreter(path)
+    found = []
+    for promised, end in (
+        (contract.input, opened.get_input_details()[0]),
+        (contract.output, opened.get_output_details()[0]),
+    ):
+        shape = tuple(None if size < 0 else size for size in end["shape_signature"].tolist())
+        if (np.dtype(end["dtype"]).name, shape) != (promised.dtype, promised.shape):
+            raise ConversionError(
+                f"the converter gave {end['dtype'].__name__} {shape} for {promised.name}, "
+                f"the contract says {promised.dtype} {promised.shape}."
+            )
+        found.append(_with_scale(promised, *end["quantization"]))
+    return replace(contract, input=found[0], output=found[1])
+
+
+def _with_scale(promised: Tensor, scale: float, zero_point: int) -> Tensor:
+    """Hold a tensor's scale and zero point to the contract; uint8 ends mean raw pixels and are given without."""
+    if promised.dtype == "float32":
+        return promised
+    expected = (1 / 255, 0) if promised.dtype == "uint8" else (promised.scale or scale, promised.zero_point)
+    if not math.isclose(scale, expected[0], rel_tol=1e-6) or zero_point != (
+        zero_point if expected[1] is None else expected[1]
+    ):
+        raise ConversionError(
+            f"the converter gave {promised.name} the scale {scale} and zero point {zero_point}, not {expected}: "
+            "the calibration images do not span black to white."
+        )
+    return promised if promised.dtype == "uint8" else replace(promised, scale=scale, zero_point=zero_point)
+
+
 def _converter_error() -> type[Exception]:
     from tensorflow.lite.python.convert import ConverterError
 
@@ -149,37 +163,52 @@ def _converter_error() -> type[Exception]:
     return error
 
 
-def _convert(tf: Any, model: Any, folder: str, calibration: Images | None) -> bytes:
-    """Convert through a SavedModel, whose signature names the ends; int8 where calibration images are given."""
+def _convert(tf: Any, model: Any, folder: str, request: Request) -> bytes:
+    """Convert through a SavedModel, whose signature names the ends."""
     import keras
+    from tensorflow.lite.python.convert import mlir_quantize
+    from tensorflow.lite.python.util import modify_model_io_type
 
-    serve, signature = serving(model)
+    traced, serve, signature = serving(model, request.ends)
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    archive.track(traced)
     archive.add_endpoint("serve", serve, input_signature=signature)
     archive.write_out(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    if calibration is None:
-        return bytes(converter.convert())
-    from tensorflow.lite.python.util import modify_model_io_type
-    from tensorflow.lite.tools.optimize.debugging.python import debugger
+    precision, batch = request.precision, request.ends.batch or 1
 
     def representative_dataset() -> Iterator[list[Any]]:
-        for image in pixel_table(np.dtype(np.float32))[calibration]:
-            yield [image.reshape(1, 28, 28, 1)]
+        images = pixel_table(np.dtype(np.float32))[request.calibration]
+        for start in range(0, len(images) - batch + 1, batch):
+            yield [images[start : start + batch].reshape(batch, 28, 28, 1)]
 
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.representative_dataset = representative_dataset
     # FULLY_CONNECTED version 12 (per-channel) is refused by runtimes of 2023
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    # the debugger is the converter's only way to leave an operator in float
-    options = debugger.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"])
-    quantizer = debugger.QuantizationDebugger(
-        converter=converter, debug_dataset=representative_dataset, debug_options=options
+    if precision is not Precision.FLOAT32:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision is Precision.FLOAT16:
+        converter.target_spec.supported_types = [tf.float16]
+    if precision is Precision.INT16X8:
+        converter.representative_dataset = representative_dataset
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+    if precision is not Precision.INT8:
+        return bytes(converter.convert())
+    converter.representative_dataset = representative_dataset
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter._experimental_calibrate_only = True
+    # the converter itself has no way to leave an operator in float; the step it calls after calibration has
+    calibrated = converter.convert()
+    quantized = mlir_quantize(
+        calibrated,
+        disable_per_channel=not request.quantization.per_channel,
+        disable_per_channel_for_dense_layers=True,
+        denylisted_ops=None if request.ends.full_integer else ["SOFTMAX"],
+        denylisted_nodes=tflite_graph.layers(calibrated, request.quantization.float_layers) or None,
     )
-    content = quantizer.get_nondebug_quantized_model()
-    return bytes(modify_model_io_type(content, tf.uint8, tf.float32))
+    ends = (tf.int8, tf.int8) if request.ends.full_integer else (tf.uint8, tf.float32)
+    return bytes(modify_model_io_type(quantized, *ends))
 
 
 FORMAT = TFLite()

@@ -1,0 +1,23 @@
+"""`mnist-edge formats`."""
+
+import click
+
+from mnist_edge.cli.common import console, json_option, print_json
+
+
+@click.command("formats")
+@json_option
+def command(as_json: bool) -> None:
+    """Show which format can hold which precision, why the others cannot, and whether the runtime is installed.
+
+    \b
+    Example: mnist-edge formats
+    """
+    from mnist_edge import report
+    from mnist_edge.formats import FORMATS
+
+    formats = [item for item in FORMATS.values() if item.precisions]
+    if as_json:
+        print_json(report.formats_json(formats))
+    else:
+        console().print(report.formats_table(formats))

@@ -1,0 +1,66 @@
+"""Rewrites of a `.tflite` file that TensorFlow's converter leaves undone; each keeps what the file computes."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+
+def canonical(content: bytes, ends: tuple[str, str], any_batch: bool) -> bytes:
+    """Name every tensor after the operator that makes or reads it, and the ends as the contract does.
+
+    Args:
+        content: the file.
+        ends: names of the input and of the output.
+        any_batch: let a file that was converted with a batch of 1 be resized to any.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils as utils
+
+    model = utils.read_model_from_bytearray(bytearray(content))
+    (graph,) = model.subgraphs
+    names: dict[int, str] = {graph.inputs[0]: ends[0], graph.outputs[0]: ends[1]}
+    counts: Counter[str] = Counter()
+    for operator in graph.operators:
+        kind = utils.opcode_to_name(model, operator.opcodeIndex).lower()
+        name = f"{kind}_{counts[kind]}"
+        counts[kind] += 1
+        for role, index in zip(("input", "weight", "bias"), operator.inputs, strict=False):
+            if index >= 0:
+                names.setdefault(index, f"{name}_{role}")
+        for index in operator.outputs:
+            names.setdefault(index, name)
+        if any_batch and kind == "reshape":
+            _free_reshape(model, graph.tensors[operator.inputs[1]], operator)
+    for index, tensor in enumerate(graph.tensors):
+        tensor.name = names.get(index, f"tensor_{index}").encode()
+        if any_batch and index in {*graph.inputs, *graph.outputs}:
+            tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
+    return bytes(utils.convert_object_to_bytearray(model))
+
+
+def layers(content: bytes, positions: tuple[int, ...]) -> list[str]:
+    """Name the outputs of the layers with weights at these positions, as the converter's denylist wants them."""
+    from tensorflow.lite.tools import flatbuffer_utils as utils
+
+    if not positions:
+        return []
+    model = utils.read_model_from_bytearray(bytearray(content))
+    (graph,) = model.subgraphs
+    kinds = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+    names = [
+        graph.tensors[operator.outputs[0]].name.decode()
+        for operator in graph.operators
+        if utils.opcode_to_name(model, operator.opcodeIndex) in kinds
+    ]
+    return [names[position] for position in positions]
+
+
+def _free_reshape(model: Any, shape: Any, operator: Any) -> None:
+    """Make a Reshape to [1, n] one to [-1, n]."""
+    buffer = model.buffers[shape.buffer]
+    wanted = np.frombuffer(bytes(bytearray(buffer.data)), np.int32).copy()
+    if wanted[0] == 1:
+        wanted[0] = -1
+        buffer.data = np.frombuffer(wanted.tobytes(), np.uint8)
+        if operator.builtinOptions is not None:
+            operator.builtinOptions.newShape = wanted
