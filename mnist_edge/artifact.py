@@ -144,6 +144,11 @@ class Manifest:
 
     NAME = "manifest.json"
 
+    def float_twin(self, artifact: Artifact) -> Artifact | None:
+        """Find the float32 artifact of the same format, the one with the default ends first."""
+        twins = (item for item in self.artifacts if item.format == artifact.format)
+        return next((item for item in twins if item.precision is Precision.FLOAT32), None)
+
     def to_json(self) -> dict[str, Any]:
         """Give what `manifest.json` holds."""
         artifacts = []

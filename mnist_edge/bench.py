@@ -6,7 +6,7 @@ from itertools import cycle
 from pathlib import Path
 
 from mnist_edge import reference
-from mnist_edge.artifact import Artifact, Manifest
+from mnist_edge.artifact import Artifact, Manifest, Precision
 from mnist_edge.errors import FolderError, MissingRuntime
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.base import Runner
@@ -33,6 +33,21 @@ class BenchReport:
     threads: int
     host: Host
     versions: dict[str, str]
+
+    def slower_than_float(self) -> list[str]:
+        """Say which files take longer than their float32 twins here, by the median of the whole call."""
+        by_name = {latency.artifact.path.name: latency for latency in self.latencies}
+        lines = []
+        for latency in self.latencies:
+            twin = self.manifest.float_twin(latency.artifact)
+            other = by_name.get(twin.path.name) if twin else None
+            quantized = latency.artifact.precision is not Precision.FLOAT32
+            if quantized and other and latency.call.p50 > 1.05 * other.call.p50:
+                lines.append(
+                    f"{latency.artifact.path.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as "
+                    f"{other.artifact.path.name} on this host: it is smaller, not faster."
+                )
+        return lines
 
 
 def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) -> BenchReport:

@@ -1,8 +1,7 @@
 """Results → what a person or a machine reads: rich tables for the terminal, plain dicts for JSON."""
 
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from collections.abc import Collection
 from typing import Any
 
 from rich import box
@@ -10,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnist_edge.artifact import LABELS, Artifact, Contract, Manifest, Precision, Tensor
-from mnist_edge.bench import BenchReport, Latency
+from mnist_edge.artifact import LABELS, Contract, Manifest, Precision, Tensor
+from mnist_edge.bench import BenchReport
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Description, Format
 from mnist_edge.models import Recipe
@@ -51,15 +50,6 @@ def models_table(recipes: Collection[Recipe]) -> RenderableType:
     return Group(made, *(Text(f"{recipe.name}: {recipe.network}", style="dim") for recipe in recipes))
 
 
-def models_json(recipes: Iterable[Recipe]) -> dict[str, Any]:
-    """Give the recipes with what follows from them."""
-    derived = ("parameters", "macs", "network", "loss")
-    return {
-        "schema": SCHEMA,
-        "models": [{**asdict(recipe), **{name: getattr(recipe, name) for name in derived}} for recipe in recipes],
-    }
-
-
 def formats_table(formats: Collection[Format]) -> RenderableType:
     """Show formats beside precisions, with what is missing below."""
     made = table("precision", *(item.name for item in formats))
@@ -70,24 +60,6 @@ def formats_table(formats: Collection[Format]) -> RenderableType:
         notes += [f"no {precision} in {item.name}: {reason}" for precision, reason in item.unsupported.items()]
         notes.append(f"{item.name} runtime: {item.missing() or 'installed'}")
     return Group(made, *(Text(note, style="dim") for note in notes))
-
-
-def formats_json(formats: Collection[Format]) -> dict[str, Any]:
-    """Give what each format can do."""
-    return {
-        "schema": SCHEMA,
-        "formats": [
-            {
-                "name": item.name,
-                "suffix": item.suffix,
-                "precisions": item.precisions,
-                "unsupported": item.unsupported,
-                "calibration_methods": item.methods,
-                "runtime_missing": item.missing(),
-            }
-            for item in formats
-        ],
-    }
 
 
 def training_summary(record: dict[str, Any], layers: str) -> RenderableType:
@@ -129,17 +101,11 @@ def end(tensor: Tensor) -> str:
     return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
 
 
-def float_twin(artifact: Artifact, manifest: Manifest) -> Artifact | None:
-    """Find the float32 artifact of the same format."""
-    twins = (item for item in manifest.artifacts if item.format == artifact.format)
-    return next((item for item in twins if item.precision is Precision.FLOAT32), None)
-
-
 def export_table(manifest: Manifest) -> Table:
     """Show the artifacts: size, compression against float32 of the same format, input, output."""
     made = table("file", "size", "vs float32", "input", "output")
     for artifact in manifest.artifacts:
-        twin = float_twin(artifact, manifest)
+        twin = manifest.float_twin(artifact)
         ratio = twin.bytes / artifact.bytes if twin else 1.0
         compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else "–"
         made.add_row(
@@ -179,9 +145,23 @@ def _contract_line(metadata: dict[str, str]) -> str | None:
     return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
 
 
-def description_json(described: Description) -> dict[str, Any]:
-    """Give the same for a machine."""
-    return {"schema": SCHEMA, **asdict(described)}
+def quantize_snippet(manifest: Manifest) -> str:
+    """Give Python that quantizes pixels for a file with full-integer ends and dequantizes what comes out."""
+    contracts = {item.path.name: item.contract for item in manifest.artifacts if item.contract.input.scale is not None}
+    lines = []
+    for name, contract in contracts.items():
+        source, sink = contract.input, contract.output
+        lines += [
+            f"# {name}: real numbers to and from its ends; `pixels` are uint8, 0 black to 255 white",
+            f"image = np.round(pixels / 255 / {source.scale!r}) {_signed(source.zero_point or 0)}",
+            f"image = np.clip(image, -128, 127).astype(np.int8).reshape({[size or -1 for size in source.shape]})",
+            f"{sink.name} = ({sink.name}_int8.astype(np.float32) {_signed(-(sink.zero_point or 0))}) * {sink.scale!r}",
+        ]
+    return "\n".join(lines)
+
+
+def _signed(number: int) -> str:
+    return f"{'-' if number < 0 else '+'} {abs(number)}"
 
 
 def executed_lines(manifest: Manifest) -> list[str]:
@@ -232,48 +212,6 @@ def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
     return Group(made, *notes, *checks, legend)
 
 
-def verify_json(report: ParityReport, strict: bool) -> dict[str, Any]:
-    """Give all verdicts and figures."""
-    return {
-        "schema": SCHEMA,
-        "good": report.good(strict),
-        "strict": strict,
-        "model": report.manifest.model,
-        "images": report.images,
-        "sample": report.sample,
-        "dataset": report.manifest.about["dataset"],
-        "results": [
-            {
-                "file": result.artifact.path.name,
-                "sha256": result.artifact.sha256,
-                "status": result.status,
-                "reasons": result.reasons,
-                "comparison": result.comparison and {**asdict(result.comparison), "drop": result.comparison.drop},
-                "on_host": result.on_host and asdict(result.on_host),
-            }
-            for result in report.results
-        ],
-        "checks": [asdict(check) for check in report.checks],
-        "host": asdict(report.host),
-        "versions": report.versions,
-    }
-
-
-def slower_than_float(report: BenchReport) -> list[str]:
-    """Say which files take longer than their float32 twins here, by the median of the whole call."""
-    by_name = {latency.artifact.path.name: latency for latency in report.latencies}
-    lines = []
-    for latency in report.latencies:
-        twin = float_twin(latency.artifact, report.manifest)
-        other = by_name.get(twin.path.name) if twin else None
-        if latency.artifact.precision is not Precision.FLOAT32 and other and latency.call.p50 > 1.05 * other.call.p50:
-            lines.append(
-                f"{latency.artifact.path.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as "
-                f"{other.artifact.path.name} on this host: it is smaller, not faster."
-            )
-    return lines
-
-
 def bench_table(report: BenchReport) -> RenderableType:
     """Show the latencies in microseconds, and on what host."""
     made = table("file", "timed", "p50", "p90", "p99", "min", "runs", title="Latency in µs, batch 1")
@@ -283,7 +221,7 @@ def bench_table(report: BenchReport) -> RenderableType:
             figures = (f"{value:.1f}" for value in (stats.p50, stats.p90, stats.p99, stats.minimum))
             made.add_row(latency.artifact.path.name if name == "invoke" else "", name, *figures, str(stats.runs))
     notes = [Text(f"SKIPPED  {name}: {reason}", style="yellow") for name, reason in report.skipped.items()]
-    slow = [Text(f"Note: {line}", style="yellow") for line in slower_than_float(report)]
+    slow = [Text(f"Note: {line}", style="yellow") for line in report.slower_than_float()]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     legend = Text(
         f"invoke: the bare inference call; call: uint8 pixels in, float32 probabilities out. "
@@ -291,34 +229,3 @@ def bench_table(report: BenchReport) -> RenderableType:
         style="dim",
     )
     return Group(made, *notes, *slow, legend)
-
-
-def bench_json(report: BenchReport) -> dict[str, Any]:
-    """Give all figures with the raw samples."""
-
-    def stats(latency: Latency) -> dict[str, Any]:
-        return {
-            name: {
-                "p50_us": timed.p50,
-                "p90_us": timed.p90,
-                "p99_us": timed.p99,
-                "min_us": timed.minimum,
-                "runs": timed.runs,
-                "samples_ns": timed.samples_ns.tolist(),
-            }
-            for name, timed in (("invoke", latency.invoke), ("call", latency.call))
-        }
-
-    return {
-        "schema": SCHEMA,
-        "model": report.manifest.model,
-        "threads": report.threads,
-        "results": [
-            {"file": item.artifact.path.name, "sha256": item.artifact.sha256, **stats(item)}
-            for item in report.latencies
-        ],
-        "skipped": report.skipped,
-        "notes": slower_than_float(report),
-        "host": asdict(report.host),
-        "versions": report.versions,
-    }

@@ -1,7 +1,7 @@
 """Time callables side by side. Raw samples are kept and every figure is derived from them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,7 @@ class LatencyStats:
         return len(self.samples_ns)
 
 
-def interleave(calls: dict[str, Callable[[], object]], runs: int, warmup: int) -> dict[str, LatencyStats]:
+def interleave(calls: Mapping[str, Callable[[], object]], runs: int, warmup: int) -> dict[str, LatencyStats]:
     """Time every call `runs` times, in turns, so that a slow moment of the machine hits all of them.
 
     A turn is 25 timed calls after two untimed ones: the caches are then those of a program that does nothing else, and

@@ -148,8 +148,7 @@ def adopt(path: Path, dataset: Dataset) -> Trained:
         ArtifactError: it cannot be read or has another shape.
         ModelError: it gives neither probabilities nor logits.
     """
-    import keras
-
+    keras = need_keras("taking a model in")
     model = load_model(path)
     sums = predict(model, dataset.train.images[:100]).sum(axis=1)
     if not np.allclose(sums, 1, atol=1e-3):
@@ -233,6 +232,7 @@ def load(folder: Path) -> Trained:
         if record["schema"] != SCHEMA:
             raise ModelError(f"{folder / RECORD} has schema {record['schema']}, this version reads {SCHEMA}. {again}")
         expected = record["weights_sha256"]
+        _ = record["floor"], record["dataset"]["train_sha256"], record["split"]["validation_share"]  # what export reads
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / RECORD} cannot be read ({type(error).__name__}: {error}). {again}") from error
     try:

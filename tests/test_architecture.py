@@ -19,7 +19,7 @@ FLOORS = (
     ("training",),
     ("export", "parity", "bench", "predict"),
     ("tune",),
-    ("report",),
+    ("report", "as_json"),
     ("cli.common",),
     ("cli.models", "cli.formats", "cli.inspect", "cli.train", "cli.export", "cli.verify", "cli.bench", "cli.predict"),
     ("cli",),

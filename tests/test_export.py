@@ -191,6 +191,23 @@ def test_full_integer_ends_carry_scale_and_zero_point(variants: Path) -> None:
     assert logits.scale > 0.05  # logits span tens
 
 
+def test_the_printed_snippet_quantizes_as_the_runner_does(run: Run, variants: Path, mnist: Dataset) -> None:
+    done = run("export", "--out", variants, "--int8", "--format", "tflite", "--io", "int8")
+    code = done.stderr[done.stderr.index("# cnn-int8-io8.tflite") :].split("# cnn-int8-logits")[0].split("Next:")[0]
+    opened = Interpreter(str(variants / "cnn" / "cnn-int8-io8.tflite"))
+    opened.allocate_tensors()
+    before, after = code.rstrip().rsplit("\n", 1)
+    for picture in mnist.test.images[:20]:
+        names: dict[str, Any] = {"np": np, "pixels": picture}
+        exec(before, names)
+        opened.set_tensor(opened.get_input_details()[0]["index"], names["image"])
+        opened.invoke()
+        names["probabilities_int8"] = opened.get_tensor(opened.get_output_details()[0]["index"])
+        exec(after, names)
+        with FORMATS["tflite"].open(variants / "cnn" / "cnn-int8-io8.tflite") as runner:
+            assert np.array_equal(names["probabilities"], runner.run(picture[None]))
+
+
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_a_dynamic_batch_takes_any_number(variants: Path, mnist: Dataset, count: int) -> None:
     images = mnist.test.images[:count]

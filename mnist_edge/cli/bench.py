@@ -14,17 +14,17 @@ from mnist_edge.cli.common import console, folder_argument, json_option, print_j
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each runtime.")
 @json_option
 @verbose_option
-def command(folder: Path, runs: int, warmup: int, threads: int, as_json: bool) -> None:
+def command(folder: Path, runs: int, warmup: int, threads: int, json: bool) -> None:
     """Time every exported file on this machine: batch 1, interleaved. --json keeps the raw samples.
 
     \b
     Example: mnist-edge bench exports/cnn
     """
-    from mnist_edge import report
+    from mnist_edge import as_json, report
     from mnist_edge.bench import bench
 
     result = bench(folder, runs, warmup, threads)
-    if as_json:
-        print_json(report.bench_json(result))
+    if json:
+        print_json(as_json.bench(result))
     else:
         console().print(report.bench_table(result))

@@ -31,7 +31,7 @@ data_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the training."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine instead of tables.")
+json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
 
 
@@ -57,7 +57,7 @@ def console(stderr: bool = False) -> "Console":
 
 def print_json(content: dict[str, Any]) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(content, indent=1, default=str))
+    click.echo(json.dumps(content, indent=1))
 
 
 def say(line: str) -> None:

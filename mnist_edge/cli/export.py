@@ -83,7 +83,7 @@ def command(
     seed: int,
     data: Path | None,
     out: Path,
-    as_json: bool,
+    json: bool,
     **precisions: bool,
 ) -> None:
     """Convert a trained model to TFLite and ONNX; trains it first where there is none.
@@ -123,13 +123,15 @@ def command(
     exported = export(folder, dataset, pairs, ends, lambda name: say(f"Converting {name} …"), tuned)
     for name in exported.left_out:
         say(f"Note: {name} is damaged or of another model, and is no longer in the manifest. Export it again.")
-    if as_json:
+    if json:
         print_json(exported.manifest.to_json())
         return
     console().print(report.export_table(exported.manifest))
     timed = bench(folder, TIMED_RUNS)
-    for line in [*report.executed_lines(exported.manifest), *report.slower_than_float(timed)]:
+    for line in [*report.executed_lines(exported.manifest), *timed.slower_than_float()]:
         say(f"Note: {line}")
+    if ends.full_integer:
+        say(report.quantize_snippet(exported.manifest))
     say(f"Next: mnist-edge verify {folder}\n      mnist-edge bench {folder}\n      mnist-edge predict digit.png")
 
 

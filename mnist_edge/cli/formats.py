@@ -7,17 +7,17 @@ from mnist_edge.cli.common import console, json_option, print_json
 
 @click.command("formats")
 @json_option
-def command(as_json: bool) -> None:
+def command(json: bool) -> None:
     """Show which format can hold which precision, why the others cannot, and whether the runtime is installed.
 
     \b
     Example: mnist-edge formats
     """
-    from mnist_edge import report
+    from mnist_edge import as_json, report
     from mnist_edge.formats import FORMATS
 
     formats = [item for item in FORMATS.values() if item.precisions]
-    if as_json:
-        print_json(report.formats_json(formats))
+    if json:
+        print_json(as_json.formats(formats))
     else:
         console().print(report.formats_table(formats))

@@ -10,20 +10,20 @@ from mnist_edge.cli.common import PATH, console, json_option, print_json
 @click.command("inspect")
 @click.argument("file", type=PATH)
 @json_option
-def command(file: Path, as_json: bool) -> None:
+def command(file: Path, json: bool) -> None:
     """Show what is in a .tflite or .onnx file, ours or any other: ends, operators, versions, sizes, oldest runtime.
 
     \b
     Example: mnist-edge inspect exports/cnn/cnn-int8.onnx
     """
-    from mnist_edge import report
+    from mnist_edge import as_json, report
     from mnist_edge.errors import ArtifactError
     from mnist_edge.formats import format_of
 
     if not file.is_file():
         raise ArtifactError(f"there is no file {file}.")
     described = format_of(file).describe(file)
-    if as_json:
-        print_json(report.description_json(described))
+    if json:
+        print_json(as_json.description(described))
     else:
         console().print(report.description_table(file.name, described))

@@ -7,16 +7,16 @@ from mnist_edge.cli.common import console, json_option, print_json
 
 @click.command("models")
 @json_option
-def command(as_json: bool) -> None:
+def command(json: bool) -> None:
     """List the recipes: parameters, multiply-accumulates, the accuracy their notebooks report.
 
     \b
     Example: mnist-edge models
     """
-    from mnist_edge import report
+    from mnist_edge import as_json, report
     from mnist_edge.models import MODELS
 
-    if as_json:
-        print_json(report.models_json(MODELS.values()))
+    if json:
+        print_json(as_json.models(MODELS.values()))
     else:
         console().print(report.models_table(MODELS.values()))

@@ -13,7 +13,7 @@ SCHEMA = 1
 @click.argument("pictures", type=PATH, nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--artifact", type=PATH, help="A .tflite, .onnx or .keras file. Default: the int8 file of exports/cnn.")
 @json_option
-def command(pictures: tuple[Path, ...], artifact: Path | None, as_json: bool) -> None:
+def command(pictures: tuple[Path, ...], artifact: Path | None, json: bool) -> None:
     """Say which digit a PNG or JPEG shows: any size, dark on light or light on dark.
 
     \b
@@ -23,7 +23,7 @@ def command(pictures: tuple[Path, ...], artifact: Path | None, as_json: bool) ->
 
     artifact = artifact or choose(DEFAULT_FOLDER)
     outputs = predict(list(pictures), artifact)
-    if as_json:
+    if json:
         rows = [
             {"picture": str(path), "digit": int(row.argmax()), "probabilities": row.tolist()}
             for path, row in zip(pictures, outputs, strict=True)

@@ -37,7 +37,7 @@ def command(
     seed: int,
     data: Path | None,
     out: Path,
-    as_json: bool,
+    json: bool,
 ) -> None:
     """Train a recipe and write model.keras and training.json; exit 1 where it stays under its accuracy floor.
 
@@ -50,7 +50,7 @@ def command(
     chosen = recipe(model)
     folder = out / model
     trained = train_and_save(chosen, load_dataset(data), folder, seed, epochs, batch_size)
-    if as_json:
+    if json:
         print_json(trained.record)
     else:
         layers: list[str] = []

@@ -14,7 +14,7 @@ from mnist_edge.cli.common import console, data_option, folder_argument, json_op
 @json_option
 @verbose_option
 @click.pass_context
-def command(ctx: click.Context, folder: Path, data: Path | None, strict: bool, as_json: bool) -> None:
+def command(ctx: click.Context, folder: Path, data: Path | None, strict: bool, json: bool) -> None:
     """Check that every exported file gives Keras's predictions; exit 1 where one does not.
 
     Uses all test images where the dataset is at hand (nothing is downloaded), else the 1 000 kept in reference.npz.
@@ -22,7 +22,7 @@ def command(ctx: click.Context, folder: Path, data: Path | None, strict: bool, a
     \b
     Example: mnist-edge verify exports/cnn
     """
-    from mnist_edge import report
+    from mnist_edge import as_json, report
     from mnist_edge.data import at_hand
     from mnist_edge.errors import DataError
     from mnist_edge.parity import verify
@@ -37,8 +37,8 @@ def command(ctx: click.Context, folder: Path, data: Path | None, strict: bool, a
         raise DataError(
             f"{data} is {dataset.name}, not what {folder} was exported with. Leave --data out, or export again."
         )
-    if as_json:
-        print_json(report.verify_json(result, strict))
+    if json:
+        print_json(as_json.verify(result, strict))
     else:
         screen = console()
         screen.print(report.verify_table(result, screen.width))
