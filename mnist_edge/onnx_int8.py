@@ -88,8 +88,10 @@ def _stem(graph: Any, float_layers: list[str]) -> list[str]:
     conv = onnx_graph.only_user(graph, graph.input[0].name, "Conv")
     if conv is None or conv.name in float_layers or (weight := onnx_graph.array(graph, conv.input[1])) is None:
         return []
+    if weight.shape[1] != 1 or not weight.any():
+        return []
     integers, bias, _ = _integer_weights(graph, conv)
-    if (np.abs(integers).sum(axis=(1, 2, 3)) * 255 + np.abs(bias)).max() >= EXACT or weight.shape[1] != 1:
+    if (np.abs(integers).sum(axis=(1, 2, 3)) * 255 + np.abs(bias)).max() >= EXACT:
         return []
     names = [conv.name]
     node = conv

@@ -38,7 +38,9 @@ def describe(path: Path, metadata_name: str) -> Description:
         outputs=tuple(_end(graph.tensors[index], types) for index in graph.outputs),
         operators=tuple(Operator(kind, version, count) for (kind, version), count in counts.items()),
         versions={"schema": str(model.version), "producer": (model.description or b"").decode()},
-        parameters=sum(math.prod(graph.tensors[index].shape) for op in layers for index in op.inputs[1:] if index >= 0),
+        parameters=sum(
+            int(math.prod(graph.tensors[index].shape)) for op in layers for index in op.inputs[1:] if index >= 0
+        ),
         macs=sum(_macs(graph, op) for op in layers),
         sizes={"weights": weights, "metadata": zipped, "graph": len(content) - weights - zipped},
         oldest=_oldest(model),

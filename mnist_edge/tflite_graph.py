@@ -55,6 +55,21 @@ def layers(content: bytes, positions: tuple[int, ...]) -> list[str]:
     return [names[position] for position in positions]
 
 
+def cut_logits(content: bytes, least: float) -> bytes:
+    """Raise the lower end of the logits' calibrated range: an int8 step is finer, and what is lower saturates."""
+    from tensorflow.lite.tools import flatbuffer_utils as utils
+
+    model = utils.read_model_from_bytearray(bytearray(content))
+    (graph,) = model.subgraphs
+    kinds = [utils.opcode_to_name(model, operator.opcodeIndex) for operator in graph.operators]
+    last = len(kinds) - (2 if kinds[-1] == "SOFTMAX" else 1)
+    logits = graph.tensors[graph.operators[last].outputs[0]].quantization
+    if kinds[last] != "FULLY_CONNECTED" or logits is None or logits.min is None:
+        return content
+    logits.min = np.maximum(logits.min, np.float32(least))
+    return bytes(utils.convert_object_to_bytearray(model))
+
+
 def _free_reshape(model: Any, shape: Any, operator: Any) -> None:
     """Make a Reshape to [1, n] one to [-1, n]."""
     buffer = model.buffers[shape.buffer]

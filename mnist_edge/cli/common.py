@@ -101,7 +101,13 @@ def train_and_save(
                 say(f"epoch {epoch}/{total} {figures}")
 
         trained = training.train(recipe, dataset, seed, epochs, batch_size, show)
-    removed = training.save(trained, folder)
-    if removed:
-        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")
+    save(trained, folder)
     return trained
+
+
+def save(trained: "Trained", folder: Path) -> None:
+    """Write a model to its folder, and say what had to go."""
+    from mnist_edge import training
+
+    if removed := training.save(trained, folder):
+        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")

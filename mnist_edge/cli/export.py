@@ -15,6 +15,7 @@ from mnist_edge.cli.common import (
     model_option,
     out_option,
     print_json,
+    save,
     say,
     seed_option,
     train_and_save,
@@ -104,19 +105,23 @@ def command(
     from mnist_edge.export import export, possible, source
     from mnist_edge.tune import search
 
+    if dynamic_batch and batch != 1:
+        raise click.UsageError("--batch and --dynamic-batch exclude each other.")
     folder = out / (own.stem if own else model)
     ends = Ends(None if dynamic_batch else batch, head, io == "int8")
     named = [precision for precision in Precision if precisions[precision]]
     default = [Precision.INT8] if ends.full_integer else [Precision.FLOAT32, Precision.INT8]
     wanted = list(Precision) if every else named or default
     pairs, refused = possible(wanted, formats, ends)
+    int8 = [name for name, precision in pairs if precision is Precision.INT8]
+    if (max_drop is not None or tune) and not int8:
+        raise click.UsageError("--max-drop and --tune choose how int8 is quantized, and no int8 file is wanted.")
     for reason in refused if every or named else ():
         say(f"Left out: {reason}")
     dataset = load_dataset(data)
     _provide_model(folder, own, model, dataset, seed)
     tuned = None
     if max_drop is not None or tune:
-        int8 = [name for name, precision in pairs if precision is Precision.INT8]
         budget = DEFAULT_BUDGET if max_drop is None else max_drop
         say(f"Looking for int8 within {budget} points of Keras on held-out training images …")
         tuned = search(source(folder, dataset), dataset, int8, ends, budget, tune is not None, say)
@@ -142,7 +147,7 @@ def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset
 
     if own is not None:
         adopted = training.adopt(own, dataset)
-        training.save(adopted, folder)
+        save(adopted, folder)
         say(f"Took {own}: test accuracy {adopted.record['test']['accuracy']:.4f}.")
     elif not (folder / training.MODEL).is_file():
         chosen = recipe(model)

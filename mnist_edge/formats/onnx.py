@@ -80,21 +80,19 @@ class Onnx:
         """Convert with tf2onnx, clean the graph, and store or quantize it as the precision says."""
         contract = self.contract(request.precision, request.ends)
         onnx = need("onnx", "onnx", "exporting ONNX")
-        with quiet():
-            proto = _convert(model, request.ends)
-            if request.precision is Precision.INT8:
-                pixels = pixel_table(np.dtype(np.float32))[request.calibration]
-                options = request.quantization
-                proto = onnx_int8.quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
-            elif request.precision is Precision.DYNAMIC:
-                proto = _weights_to_int8(proto)
-            elif request.precision is Precision.FLOAT16:
-                onnx_graph.store_float16(proto.graph)
-            _finish(proto, request.ends)
-        del proto.metadata_props[:]
-        for key, value in {**request.metadata, "contract": json.dumps(asdict(contract))}.items():
-            proto.metadata_props.add(key=key, value=value)
-        onnx.checker.check_model(proto, full_check=True)
+        need("onnxruntime", "onnxruntime", "exporting ONNX")
+        try:
+            with quiet():
+                proto = _written(model, request)
+            del proto.metadata_props[:]
+            for key, value in {**request.metadata, "contract": json.dumps(asdict(contract))}.items():
+                proto.metadata_props.add(key=key, value=value)
+            onnx.checker.check_model(proto, full_check=True)
+        except (ValueError, KeyError, IndexError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConversionError(
+                f"the model could not be converted to ONNX {request.precision} ({reason})."
+            ) from error
         path.write_bytes(proto.SerializeToString(deterministic=True))
         return contract
 
@@ -138,6 +136,21 @@ def _ort_errors() -> tuple[type[Exception], ...]:
     return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
+def _written(model: Any, request: Request) -> Any:
+    """Give the ModelProto that a request asks for, without its metadata."""
+    proto = _convert(model, request.ends)
+    if request.precision is Precision.INT8:
+        pixels = pixel_table(np.dtype(np.float32))[request.calibration]
+        options = request.quantization
+        proto = onnx_int8.quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
+    elif request.precision is Precision.DYNAMIC:
+        proto = _weights_to_int8(proto)
+    elif request.precision is Precision.FLOAT16:
+        onnx_graph.store_float16(proto.graph)
+    _finish(proto, request.ends)
+    return proto
+
+
 def _convert(model: Any, ends: Ends) -> Any:
     """Give the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
     tf2onnx = need("tf2onnx", "tf2onnx", "exporting ONNX")
@@ -145,15 +158,9 @@ def _convert(model: Any, ends: Ends) -> Any:
 
     _, serve, signature = serving(model, Ends(head=ends.head))
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    try:
-        proto, _ = tf2onnx.convert.from_function(
-            tf.function(serve, input_signature=signature),
-            input_signature=signature,
-            opset=OPSET,
-            inputs_as_nchw=[INPUT],
-        )
-    except (ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise ConversionError(f"tf2onnx could not convert the model ({error}).") from error
+    proto, _ = tf2onnx.convert.from_function(
+        tf.function(serve, input_signature=signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
+    )
     onnx_graph.drop_identity_reshapes(proto.graph)
     onnx_graph.fold_transposes(proto)
     onnx_graph.canonical(proto.graph)

@@ -5,6 +5,7 @@ import math
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ from mnist_edge.errors import ArtifactError, ConversionError, MissingRuntime, Un
 from mnist_edge.formats.base import BatchRunner, Description, Request, pixel_table
 from mnist_edge.imports import installed, need, pip_install
 from mnist_edge.quiet import quiet
-from mnist_edge.serving import serving
+from mnist_edge.serving import least_logit, serving
 
 RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
 METADATA = "mnist-edge.json"
@@ -199,7 +200,10 @@ def _convert(tf: Any, model: Any, folder: str, request: Request) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter._experimental_calibrate_only = True
     # the converter itself has no way to leave an operator in float; the step it calls after calibration has
+    images = pixel_table(np.dtype(np.float32))[request.calibration]
     calibrated = converter.convert()
+    with suppress(ConversionError):  # a Softmax inside a nested model: its logits stay as calibrated
+        calibrated = tflite_graph.cut_logits(calibrated, least_logit(model, images))
     quantized = mlir_quantize(
         calibrated,
         disable_per_channel=not request.quantization.per_channel,
