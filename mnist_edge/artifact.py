@@ -166,13 +166,13 @@ class Manifest:
     def read(cls, folder: Path) -> Self:
         """Read a folder's manifest. Raises FolderError where there is none, or one we cannot use."""
         path = folder / cls.NAME
+        make = "mnist-edge export makes one, exports/cnn where nothing else is said."
+        if folder.is_file():
+            raise FolderError(f"{folder} is a file; give the export folder that it is in.")
         if not folder.is_dir():
-            raise FolderError(f"there is no folder {folder}. Make it: mnist-edge export --model {folder.name or 'cnn'}")
+            raise FolderError(f"there is no folder {folder}. {make}")
         if not path.is_file():
-            raise FolderError(
-                f"{folder} has no {cls.NAME}, so it is not a finished export. "
-                f"Make it: mnist-edge export --model {folder.resolve().name}"
-            )
+            raise FolderError(f"{folder} has no {cls.NAME}, so it is not a finished export. {make}")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:

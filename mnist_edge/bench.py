@@ -43,9 +43,10 @@ class BenchReport:
             other = by_name.get(twin.path.name) if twin else None
             quantized = latency.artifact.precision is not Precision.FLOAT32
             if quantized and other and latency.call.p50 > 1.05 * other.call.p50:
+                gain = "smaller, not" if latency.artifact.bytes < other.artifact.bytes else "neither smaller nor"
                 lines.append(
                     f"{latency.artifact.path.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as "
-                    f"{other.artifact.path.name} on this host: it is smaller, not faster."
+                    f"{other.artifact.path.name} on this host: it is {gain} faster."
                 )
         return lines
 

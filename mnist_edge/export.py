@@ -29,10 +29,11 @@ HELD_OUT_PER_CLASS = 1000
 
 @dataclass(frozen=True)
 class Exported:
-    """The new manifest, and the names of earlier artifacts left out of it: damaged, or of another model."""
+    """The new manifest, the earlier artifacts left out of it (damaged, or of another model), and those written now."""
 
     manifest: Manifest
     left_out: tuple[str, ...]
+    written: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,14 @@ def export(
     artifacts = {artifact.path.name: artifact for artifact in earlier.artifacts} if earlier else {}
     outputs = {name: values for name, values in _outputs(folder, earlier).items() if name in artifacts}
 
+    written = []
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
     try:
         for format_name, precision in wanted:
             file_format = FORMATS[format_name]
             path = staging / f"{model}-{precision}{ends.tag}{file_format.suffix}"
             progress(path.name)
+            written.append(path.name)
             tuning = (tuned or {}).get(format_name, Tuned(Quantization(), ()))
             request = Request(
                 precision=precision,
@@ -176,7 +179,7 @@ def export(
         manifest.write()
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Exported(manifest, left_out)
+    return Exported(manifest, left_out, tuple(written))
 
 
 def _order(artifact: Artifact) -> tuple[int, int, int, str]:

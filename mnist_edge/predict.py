@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from mnist_edge import preprocess
 from mnist_edge.artifact import Manifest, Precision
-from mnist_edge.errors import FolderError, MissingRuntime
+from mnist_edge.errors import FolderError, MissingRuntime, PictureError
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.base import Probabilities
 
@@ -30,17 +28,21 @@ def choose(folder: Path) -> Path:
     raise MissingRuntime("; ".join(dict.fromkeys(missing)))
 
 
-def predict(pictures: list[Path], artifact: Path) -> Probabilities:
-    """Classify picture files; gives float32 `[N, 10]`.
+def predict(pictures: list[Path], artifact: Path) -> list[Probabilities | PictureError]:
+    """Classify picture files: for each, float32 `[10]`, or why it cannot be read or shows no digit.
 
     Raises:
-        PictureError: one of them cannot be read or shows no digit; none is classified then.
         ArtifactError, MissingRuntime: as the format's `open` says.
     """
-    images = np.stack([preprocess.read(picture) for picture in pictures])
     check_listed(artifact)
+    outcomes: list[Probabilities | PictureError] = []
     with format_of(artifact).open(artifact) as runner:
-        return runner.run(images)
+        for picture in pictures:
+            try:
+                outcomes.append(runner.run(preprocess.read(picture)[None])[0])
+            except PictureError as error:
+                outcomes.append(error)
+    return outcomes
 
 
 def check_listed(path: Path) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mnist_edge.artifact import LABELS, Contract, Manifest, Precision, Tensor
 from mnist_edge.bench import BenchReport
+from mnist_edge.export import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Description, Format
 from mnist_edge.models import Recipe
@@ -101,20 +102,17 @@ def end(tensor: Tensor) -> str:
     return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
 
 
-def export_table(manifest: Manifest) -> Table:
-    """Show the artifacts: size, compression against float32 of the same format, input, output."""
-    made = table("file", "size", "vs float32", "input", "output")
+def export_table(manifest: Manifest, width: int = 80) -> Table:
+    """Show the artifacts: size, compression against float32 of the same format, and on a wide terminal the ends."""
+    columns = ("file", "size", "vs float32", "input", "output")
+    shown = len(columns) if width >= max(len(item.path.name) for item in manifest.artifacts) + 59 else 3
+    made = table(*columns[:shown])
     for artifact in manifest.artifacts:
         twin = manifest.float_twin(artifact)
         ratio = twin.bytes / artifact.bytes if twin else 1.0
-        compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else "–"
-        made.add_row(
-            artifact.path.name,
-            size(artifact.bytes),
-            compression,
-            end(artifact.contract.input),
-            end(artifact.contract.output),
-        )
+        compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else f"{1 / ratio:.2f}× larger" if ratio < 0.95 else "–"
+        cells = [size(artifact.bytes), compression, end(artifact.contract.input), end(artifact.contract.output)]
+        made.add_row(artifact.path.name, *cells[: shown - 1])
     return made
 
 
@@ -164,12 +162,12 @@ def _signed(number: int) -> str:
     return f"{'-' if number < 0 else '+'} {abs(number)}"
 
 
-def executed_lines(manifest: Manifest) -> list[str]:
-    """Say of each int8 file how many operators its runtime really computes in int8, here."""
+def executed_lines(exported: Exported) -> list[str]:
+    """Say of each int8 file just written how many operators its runtime really computes in int8, here."""
     return [
         f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).executed}"
-        for artifact in manifest.artifacts
-        if artifact.precision is Precision.INT8
+        for artifact in exported.manifest.artifacts
+        if artifact.precision is Precision.INT8 and artifact.path.name in exported.written
     ]
 
 
@@ -203,12 +201,18 @@ def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
     checks = [
         Text(f"{check.status}  {check.name}: {check.detail}", style=STYLES[check.status]) for check in report.checks
     ]
-    legend = Text(
+    told = (
         f"Checked on {report.sample} ({report.manifest.about['dataset']['name']}). drop: accuracy points lost against "
-        "Keras; flips: images that change class; diff: in probability, against Keras; vs host: largest difference "
-        "from what the exporting host computed on the golden images; margin: Keras's largest lead on a flip.",
-        style="dim",
+        "Keras; flips: images that change class; diff: in probability, against Keras"
     )
+    if shown == len(columns):
+        told += (
+            "; vs host: largest difference from what the exporting host computed on the golden images; "
+            "margin: Keras's largest lead on a flip."
+        )
+    else:
+        told += ". A wider terminal shows more columns, --json everything."
+    legend = Text(told, style="dim")
     return Group(made, *notes, *checks, legend)
 
 

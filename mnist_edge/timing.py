@@ -54,21 +54,21 @@ def interleave(calls: Mapping[str, Callable[[], object]], runs: int, warmup: int
 
     Args:
         calls: what to time, by name.
-        runs: timed calls of each, rounded up to whole turns.
+        runs: timed calls of each.
         warmup: untimed calls of each before the first turn.
     """
     for call in calls.values():
         for _ in range(warmup):
             call()
     turns = -(-runs // BLOCK)
-    samples = {name: np.empty(turns * BLOCK, np.int64) for name in calls}
+    samples = {name: np.empty(runs, np.int64) for name in calls}
     clock = time.perf_counter_ns
     for turn in range(turns):
         for name, call in calls.items():
             call()
             call()
             out = samples[name]
-            for index in range(turn * BLOCK, (turn + 1) * BLOCK):
+            for index in range(turn * BLOCK, min((turn + 1) * BLOCK, runs)):
                 start = clock()
                 call()
                 out[index] = clock() - start

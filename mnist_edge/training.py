@@ -220,13 +220,22 @@ def save(trained: Trained, folder: Path) -> list[str]:
     return [path.name for path in stale]
 
 
+def holds(folder: Path, trained: Trained) -> bool:
+    """Tell whether a folder has this very model already, trained on the same data."""
+    try:
+        record = load(folder).record
+    except ModelError:
+        return False
+    return all(record[key] == trained.record[key] for key in ("weights_sha256", "dataset"))
+
+
 def load(folder: Path) -> Trained:
     """Read back what `save` wrote.
 
     Raises:
         ModelError: a file is missing or damaged, or the two are not of one training run.
     """
-    again = f"Train again: mnist-edge train --model {folder.resolve().name}"
+    again = f"Train again: mnist-edge train --model {folder.resolve().name} --out {folder.parent}"
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record["schema"] != SCHEMA:

@@ -63,6 +63,7 @@ BAD = [
     ("inspect foreign.tflite", "not a TFLite file"),
     ("inspect foreign.keras", "is a Keras model"),
     ("verify nowhere", "there is no folder nowhere"),
+    ("verify mlp/mlp-int8.onnx", "is a file; give the export folder"),
     ("verify bare", "not a finished export"),
     ("verify damaged", "is damaged"),
     ("verify future", "schema 99"),
@@ -124,6 +125,20 @@ def test_predict_names_the_digit(run: Run, broken: Path, mnist: Dataset, suffix:
     content = json.loads(done.stdout)
     assert [item["digit"] for item in content["predictions"]] == [7, 2, 1]
     assert sum(content["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_one_bad_picture_does_not_hide_the_others(run: Run, broken: Path) -> None:
+    pictures = ["one.png", "blank.png", "foreign.txt", "one.png"]
+    done = run("predict", *pictures, "--artifact", "mlp/mlp-int8.onnx", check=2, cwd=broken)
+    assert done.stdout.count("one.png: ") == 2
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_an_unusable_out_is_found_before_training(run: Run, mnist: Dataset, broken: Path) -> None:
+    for command in ("train", "export"):
+        done = run(command, "--model", "mlp", "--out", broken / "one.png", check=2)
+        assert "epoch" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_predict_takes_the_int8_file_of_the_default_folder(run: Run, exports: Path, broken: Path) -> None:

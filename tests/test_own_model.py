@@ -61,7 +61,10 @@ def test_a_model_of_ones_own_goes_through_the_whole_chain(run: Run, own: Path, t
     assert len(content["results"]) == 9
     assert content["results"][0]["comparison"]["accuracy"] > 0.95
     assert "int8" in run("bench", tmp_path / name, "--runs", 25).stdout
-    run("export", "--model", name, "--head", "logits", "--out", tmp_path)
+    again = run("export", "--from", own / f"{name}.keras", "--int8", "--head", "logits", "--out", tmp_path)
+    assert "Removed" not in again.stderr  # the same model: what is there stays
+    assert f"--artifact {tmp_path / name / name}-int8-logits.tflite" in again.stderr
+    assert "float16" in again.stdout
     run("verify", tmp_path / name)
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from mnist_edge import __version__
+from mnist_edge.cli.common import Interrupt
 from mnist_edge.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
@@ -35,6 +36,7 @@ for _found in pkgutil.iter_modules(__path__):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 good, 1 the answer is no, 2 wrong usage or bad input with one line of why."""
+    Interrupt.watch()
     try:
         code = commands.main(arguments, prog_name="mnist-edge", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,6 +1,8 @@
 """What several commands share: options, the console, the dataset, and training with a progress bar."""
 
 import json
+import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +35,35 @@ seed_option = click.option(
 )
 json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
+
+
+class Interrupt:
+    """Remembers Ctrl-C: a KeyboardInterrupt that arrives while TensorFlow is being imported can get lost there."""
+
+    seen = False
+
+    @classmethod
+    def watch(cls) -> None:
+        """Take over SIGINT."""
+
+        def handle(number: int, frame: object) -> None:
+            cls.seen = True
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, handle)
+
+    @classmethod
+    def check(cls) -> None:
+        """Raise KeyboardInterrupt where one was asked for."""
+        if cls.seen:
+            raise KeyboardInterrupt
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and write to it, before hours go into what it is to hold. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def verbose_option(function: Function) -> Function:
@@ -88,6 +119,7 @@ def train_and_save(
 
     from mnist_edge import training
 
+    check_writable(folder)
     total = epochs or recipe.epochs
     err = console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
@@ -95,12 +127,14 @@ def train_and_save(
         task = bar.add_task("starting TensorFlow", total=None, figures="")
 
         def show(epoch: int, done: int, batches: int, metrics: dict[str, float], ended: bool) -> None:
+            Interrupt.check()
             figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
             bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
             if ended and not err.is_terminal:
                 say(f"epoch {epoch}/{total} {figures}")
 
         trained = training.train(recipe, dataset, seed, epochs, batch_size, show)
+    Interrupt.check()
     save(trained, folder)
     return trained
 

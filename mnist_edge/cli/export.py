@@ -7,7 +7,9 @@ import click
 
 from mnist_edge.artifact import Precision
 from mnist_edge.cli.common import (
+    DEFAULT_FOLDER,
     PATH,
+    Interrupt,
     console,
     data_option,
     json_option,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = 0.1
 TIMED_RUNS = 200
+POOR = 0.5  # an accuracy that says the pixels' scale is wrong, or the training
 
 
 class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
@@ -62,7 +65,7 @@ def precision_options(function: Any) -> Any:
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call takes.")
 @click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
-@click.option("--from", "own", type=PATH, help="Export this .keras model of yours; the folder is named after it.")
+@click.option("--from", "own", type=PATH, help="Export this .keras model of yours, not --model; it takes pixels / 255.")
 @click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
 @click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")
 @seed_option
@@ -125,19 +128,27 @@ def command(
         budget = DEFAULT_BUDGET if max_drop is None else max_drop
         say(f"Looking for int8 within {budget} points of Keras on held-out training images …")
         tuned = search(source(folder, dataset), dataset, int8, ends, budget, tune is not None, say)
-    exported = export(folder, dataset, pairs, ends, lambda name: say(f"Converting {name} …"), tuned)
+
+    def tell(name: str) -> None:
+        Interrupt.check()
+        say(f"Converting {name} …")
+
+    exported = export(folder, dataset, pairs, ends, tell, tuned)
     for name in exported.left_out:
         say(f"Note: {name} is damaged or of another model, and is no longer in the manifest. Export it again.")
     if json:
         print_json(exported.manifest.to_json())
         return
-    console().print(report.export_table(exported.manifest))
+    screen = console()
+    screen.print(report.export_table(exported.manifest, screen.width))
     timed = bench(folder, TIMED_RUNS)
-    for line in [*report.executed_lines(exported.manifest), *timed.slower_than_float()]:
+    for line in [*report.executed_lines(exported), *timed.slower_than_float()]:
         say(f"Note: {line}")
     if ends.full_integer:
         say(report.quantize_snippet(exported.manifest))
-    say(f"Next: mnist-edge verify {folder}\n      mnist-edge bench {folder}\n      mnist-edge predict digit.png")
+    artifact = f" --artifact {folder / exported.written[-1]}" if folder != DEFAULT_FOLDER else ""
+    for line in (f"verify {folder}", f"bench {folder}", f"predict digit.png{artifact}"):
+        say(f"Next: mnist-edge {line}")
 
 
 def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:
@@ -147,8 +158,12 @@ def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset
 
     if own is not None:
         adopted = training.adopt(own, dataset)
-        save(adopted, folder)
-        say(f"Took {own}: test accuracy {adopted.record['test']['accuracy']:.4f}.")
+        accuracy = adopted.record["test"]["accuracy"]
+        if not training.holds(folder, adopted):
+            save(adopted, folder)
+        say(f"Took {own}: test accuracy {accuracy:.4f}.")
+        if accuracy < POOR:
+            say("Note: that is poor. Does the model take pixels / 255, 0 black to 1 white?")
     elif not (folder / training.MODEL).is_file():
         chosen = recipe(model)
         say(f"There is no trained model in {folder}: training {model} first, with seed {seed}.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import DEFAULT_FOLDER, PATH, json_option, print_json
+from mnist_edge.cli.common import DEFAULT_FOLDER, PATH, json_option, print_json, say
 
 SCHEMA = 1
 
@@ -13,24 +13,30 @@ SCHEMA = 1
 @click.argument("pictures", type=PATH, nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--artifact", type=PATH, help="A .tflite, .onnx or .keras file. Default: the int8 file of exports/cnn.")
 @json_option
-def command(pictures: tuple[Path, ...], artifact: Path | None, json: bool) -> None:
-    """Say which digit a PNG or JPEG shows: any size, dark on light or light on dark.
+@click.pass_context
+def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | None, json: bool) -> None:
+    """Say which digit a PNG or JPEG shows: any size, dark on light or light on dark; exit 2 where one cannot be read.
 
     \b
     Example: mnist-edge predict digit.png --artifact exports/cnn/cnn-int8.tflite
     """
+    from mnist_edge.errors import PictureError
     from mnist_edge.predict import choose, predict
 
     artifact = artifact or choose(DEFAULT_FOLDER)
-    outputs = predict(list(pictures), artifact)
-    if json:
-        rows = [
-            {"picture": str(path), "digit": int(row.argmax()), "probabilities": row.tolist()}
-            for path, row in zip(pictures, outputs, strict=True)
-        ]
-        print_json({"schema": SCHEMA, "artifact": str(artifact), "predictions": rows})
-        return
-    for path, row in zip(pictures, outputs, strict=True):
-        ranked = row.argsort()[::-1]
-        rest = ", ".join(f"{digit} {row[digit]:.1%}" for digit in ranked[1:4])
-        click.echo(f"{path}: {ranked[0]} ({row[ranked[0]]:.1%}; then {rest})")
+    outcomes = list(zip(pictures, predict(list(pictures), artifact), strict=True))
+    good = [(path, outcome) for path, outcome in outcomes if not isinstance(outcome, PictureError)]
+    bad = [outcome for _, outcome in outcomes if isinstance(outcome, PictureError)]
+    if json and good:
+        rows = [{"picture": str(path), "digit": int(row.argmax()), "probabilities": row.tolist()} for path, row in good]
+        errors = [str(error) for error in bad]
+        print_json({"schema": SCHEMA, "artifact": str(artifact), "predictions": rows, "errors": errors})
+    elif not json:
+        for path, row in good:
+            ranked = row.argsort()[::-1]
+            rest = ", ".join(f"{digit} {row[digit]:.1%}" for digit in ranked[1:4])
+            click.echo(f"{path}: {ranked[0]} ({row[ranked[0]]:.1%}; then {rest})")
+    for error in bad:
+        say(f"error: {error}")
+    if bad:
+        ctx.exit(2)

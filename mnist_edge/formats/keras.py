@@ -24,7 +24,8 @@ def scaled(images: Images) -> Probabilities:
 def predict(model: Any, images: Images) -> Probabilities:
     """Run a Keras model over uint8 `[N, 28, 28]` in batches of 1 000; float32 `[N, 10]`."""
     parts = [scaled(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-    return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
+    with quiet():  # Keras warns of how inputs are nested, which is nothing to the user
+        return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
 
 
 def load_model(path: Path) -> Any:
@@ -41,7 +42,7 @@ def load_model(path: Path) -> Any:
         with quiet():
             model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
     shapes = model.input_shape, model.output_shape
     if shapes != ((None, 28, 28, 1), (None, 10)):
