@@ -1,6 +1,7 @@
 """The nouns that every stage shares: `Precision`, `Contract`, `Artifact`, and the `Manifest` of a folder."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -85,6 +86,27 @@ class Contract:
         else:
             image = Tensor("image", "float32", shape, "pixels / 255, 0 black to 1 white")
         return cls(image, output, layout)
+
+    def breaches(self, ends: tuple[Tensor, Tensor]) -> list[str]:
+        """Say, one line each, where a file's own ends are not what this promises; raw pixels are steps of 1/255."""
+        lines = []
+        for promised, found in zip((self.input, self.output), ends, strict=True):
+            for what in ("name", "dtype", "shape"):
+                was, now = getattr(promised, what), getattr(found, what)
+                if was != now:
+                    lines.append(f"the {what} of {promised.name} is {now} in the file, {was} in the contract")
+            if found.scale is None:
+                continue
+            scale, zero_point = (1 / 255, 0) if promised.dtype == "uint8" else (promised.scale, promised.zero_point)
+            if scale is not None and not math.isclose(scale, found.scale, rel_tol=1e-6):
+                lines.append(
+                    f"the scale of {promised.name} is {found.scale:.6g} in the file, {scale:.6g} in the contract"
+                )
+            if zero_point not in (None, found.zero_point):
+                lines.append(
+                    f"the zero point of {promised.name} is {found.zero_point} in the file, {zero_point} in the contract"
+                )
+        return lines
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:

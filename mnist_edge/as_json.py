@@ -1,13 +1,15 @@
 """Results → plain dicts for JSON: the same facts as the tables, with a schema number."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from mnist_edge.bench import BenchReport, Latency
 from mnist_edge.formats.base import Description, Format
+from mnist_edge.layers import LayerError
 from mnist_edge.models import Recipe
-from mnist_edge.parity import ParityReport
+from mnist_edge.verdict import ParityReport, Result
 
 SCHEMA = 1
 
@@ -50,25 +52,47 @@ def verify(report: ParityReport, strict: bool) -> dict[str, Any]:
         "schema": SCHEMA,
         "good": report.good(strict),
         "strict": strict,
-        "model": report.manifest.model,
-        "images": report.images,
-        "sample": report.sample,
-        "dataset": report.manifest.about["dataset"],
-        "results": [
-            {
-                "file": result.artifact.path.name,
-                "sha256": result.artifact.sha256,
-                "status": result.status,
-                "reasons": result.reasons,
-                "comparison": result.comparison and {**asdict(result.comparison), "drop": result.comparison.drop},
-                "on_host": result.on_host and asdict(result.on_host),
-            }
-            for result in report.results
-        ],
+        "model": report.model,
+        "images": len(report.sample),
+        "sample": report.sample.name,
+        "dataset": report.dataset,
+        "results": [_result(result) for result in report.results],
+        "pairs": [asdict(pair) for pair in report.pairs],
         "checks": [asdict(check) for check in report.checks],
         "host": asdict(report.host),
         "versions": report.versions,
     }
+
+
+def _result(result: Result) -> dict[str, Any]:
+    found, interval = result.comparison, result.interval
+    return {
+        "file": result.artifact.path.name,
+        "sha256": result.artifact.sha256,
+        "status": result.status,
+        "reasons": result.reasons,
+        "notes": result.notes,
+        "diagnosis": result.diagnosis and asdict(result.diagnosis),
+        "tolerances": [
+            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": _finite(finding.needed)}
+            for finding in result.findings
+        ],
+        "comparison": found and {**asdict(found), "drop": found.drop},
+        "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
+        "on_host": result.on_host and asdict(result.on_host),
+        "paths": [{**asdict(path), "largest_difference": _finite(path.largest_difference)} for path in result.paths],
+    }
+
+
+def layers(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
+    """Give each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
+    errors = {name: [{**asdict(item), "sqnr": _finite(item.sqnr)} for item in items] for name, items in found.items()}
+    return {"layers": errors, "layers_skipped": dict(skipped)}
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def bench(report: BenchReport) -> dict[str, Any]:

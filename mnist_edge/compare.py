@@ -1,6 +1,8 @@
-"""Two arrays of outputs → what differs: accuracy, flips with their margins, differences in probability."""
+"""Arrays of outputs → what differs: accuracy, flips with their margins, differences in probability, pair by pair."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +14,50 @@ Outputs = NDArray[np.float32]
 class Comparison:
     """A candidate's outputs beside a reference's, on the same `count` images.
 
-    Accuracies are shares of 1; `drop` is in percentage points, positive where the candidate is worse.
+    Accuracies are shares of 1; `lost` images are right in the reference alone, `gained` in the candidate alone.
+    `confidence_error` is the root mean square of the change in the probability of the reference's first choice;
+    `confidence_slope` of what that changes for a small change of 1 in the lead of its logit, p (1 - p).
     `flips` are the indices of the images whose class changed, `margins` the reference's lead of its first over its
-    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug. `close_images` counts those that rounding
-    may flip: the reference's margin on them is at most the limit that `compare` was given.
+    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug.
     """
 
     count: int
     accuracy: float
     reference_accuracy: float
+    lost: int
+    gained: int
     flips: tuple[int, ...]
     margins: tuple[float, ...]
-    close_images: int
     largest_difference: float
     mean_difference: float
+    confidence_error: float
+    confidence_slope: float
 
     @property
     def drop(self) -> float:
         """Accuracy lost against the reference, in percentage points."""
-        return 100 * (self.reference_accuracy - self.accuracy)
+        return 100 * (self.lost - self.gained) / self.count
 
     @property
     def largest_margin(self) -> float:
         """The reference's largest margin among the flips; 0 where there are none."""
         return max(self.margins, default=0.0)
+
+    @property
+    def logit_error(self) -> float:
+        """The least error of every logit, up or down, that explains what is seen.
+
+        Logits that are each off by at most e move a probability by at most tanh(e / 2), and change the class only
+        where the margin is at most tanh(e): both follow from odds that change by a factor of at most exp(2e).
+        """
+        if not self.largest_difference < 1:
+            return float("inf")
+        return float(max(2 * np.arctanh(self.largest_difference), np.arctanh(min(self.largest_margin, 1 - 1e-7))))
+
+    @property
+    def logit_noise(self) -> float:
+        """The root mean square error of the leading logit that makes the `confidence_error`."""
+        return self.confidence_error / max(self.confidence_slope, 1e-12)
 
 
 def margins(outputs: Outputs) -> NDArray[np.float32]:
@@ -44,21 +66,58 @@ def margins(outputs: Outputs) -> NDArray[np.float32]:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8], close: float = 0.0) -> Comparison:
-    """Compare float32 outputs `[N, 10]` with a reference's, given the labels `[N]`; NaN counts as difference 1.
+def gaps(outputs: Outputs) -> NDArray[np.float64]:
+    """Give the lead of the first over the second logit, `[N]`, for probabilities `[N, 10]`."""
+    ranked = np.sort(outputs, axis=1)[:, -2:].astype(np.float64)
+    tiny = np.finfo(np.float32).tiny
+    return np.asarray(np.log(np.maximum(ranked[:, 1], tiny)) - np.log(np.maximum(ranked[:, 0], tiny)))
 
-    `close` is the margin up to which an image counts as one that rounding may flip.
-    """
+
+def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8]) -> Comparison:
+    """Compare float32 outputs `[N, 10]` with a reference's, given the labels `[N]`; NaN counts as difference 1."""
     before, after = reference.argmax(axis=1), candidate.argmax(axis=1)
     flips = np.flatnonzero(before != after)
+    was, now = before[flips] == labels[flips], after[flips] == labels[flips]
     difference = np.nan_to_num(np.abs(reference - candidate), nan=1.0)
+    top = np.arange(len(labels)), before
+    confidence = reference[top].astype(np.float64)
+    right = int((before == labels).sum())
+    lost, gained = int(was.sum()), int(now.sum())
     return Comparison(
         count=len(labels),
-        accuracy=float((after == labels).mean()),
-        reference_accuracy=float((before == labels).mean()),
+        accuracy=(right - lost + gained) / len(labels),
+        reference_accuracy=right / len(labels),
+        lost=lost,
+        gained=gained,
         flips=tuple(flips.tolist()),
         margins=tuple(margins(reference[flips]).tolist()),
-        close_images=int((margins(reference) <= close).sum()),
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
+        confidence_error=_rms(difference[top]),
+        confidence_slope=_rms(confidence * (1 - confidence)),
     )
+
+
+def _rms(values: NDArray[np.floating]) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files, or a file and Keras: on which images their classes differ, and Keras's margin on each."""
+
+    first: str
+    second: str
+    flips: tuple[int, ...]
+    margins: tuple[float, ...]
+
+
+def all_pairs(outputs: Mapping[str, Outputs], reference: Outputs) -> tuple[Pair, ...]:
+    """Compare everything with everything; `outputs` maps names to float32 `[N, 10]` on the same images."""
+    classes = {name: values.argmax(axis=1) for name, values in outputs.items()}
+    margin = margins(reference)
+    found = []
+    for first, second in combinations(outputs, 2):
+        flips = np.flatnonzero(classes[first] != classes[second])
+        found.append(Pair(first, second, tuple(flips.tolist()), tuple(margin[flips].tolist())))
+    return tuple(found)

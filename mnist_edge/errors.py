@@ -9,6 +9,7 @@
     │   └── IntegrityError    its SHA-256 is not the manifest's
     ├── UnsupportedPrecision  this format cannot hold that precision
     ├── ConversionError       a converter failed, or broke the contract
+    ├── ToleranceError        a limit of verify that does not exist, or is no number
     └── MissingRuntime        a package that this step needs is not installed
 
 Each message says what is wrong and what to do next.
@@ -49,6 +50,10 @@ class UnsupportedPrecision(MnistEdgeError):
 
 class ConversionError(MnistEdgeError):
     """A converter failed, or what it wrote breaks the contract."""
+
+
+class ToleranceError(MnistEdgeError):
+    """A limit of `verify` does not exist, or is no number that can be one."""
 
 
 class MissingRuntime(MnistEdgeError):

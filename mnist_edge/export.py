@@ -3,7 +3,8 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mnist_edge.formats.base import Quantization, Request, Tuned
 from mnist_edge.formats.keras import predict
 from mnist_edge.host import Host
 from mnist_edge.imports import versions
+from mnist_edge.spread import measuring
 
 CALIBRATION_PER_CLASS, CALIBRATION_SEED = 50, 0
 GOLDEN_PER_CLASS, GOLDEN_SEED = 100, 0
@@ -128,7 +130,7 @@ def export(
     ends = ends or Ends()
     start = source(folder, dataset)
     record = start.record
-    golden = _golden(dataset, start.model)
+    calibration = dataset.train.images[start.calibration]
     earlier, left_out = _earlier(folder, record["weights_sha256"])
     model = folder.resolve().name
     artifacts = {artifact.path.name: artifact for artifact in earlier.artifacts} if earlier else {}
@@ -136,7 +138,8 @@ def export(
 
     written = []
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
-    try:
+    with _removed(staging), measuring(folder / training.MODEL, start.model, calibration) as measured:
+        golden = balanced(dataset.test.labels, np.arange(len(dataset.test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
         for format_name, precision in wanted:
             file_format = FORMATS[format_name]
             path = staging / f"{model}-{precision}{ends.tag}{file_format.suffix}"
@@ -145,14 +148,14 @@ def export(
             tuning = (tuned or {}).get(format_name, Tuned(Quantization(), ()))
             request = Request(
                 precision=precision,
-                calibration=dataset.train.images[start.calibration],
+                calibration=calibration,
                 metadata=_metadata(model, precision, record, file_format.packages),
                 ends=ends,
                 quantization=tuning.quantization,
             )
             contract = file_format.export(start.model, path, request)
             with file_format.open(path) as runner:
-                outputs[path.name] = runner.run(golden.images)
+                outputs[path.name] = runner.run(dataset.test.images[golden])
             artifacts[path.name] = Artifact(
                 path=folder / path.name,
                 format=format_name,
@@ -162,7 +165,17 @@ def export(
                 sha256=sha256(path),
                 quantization=asdict(tuning) if precision is Precision.INT8 else None,
             )
-        replace(golden, outputs=outputs).write(staging / reference.NAME)
+        recorded = reference.Reference(
+            images=dataset.test.images[golden],
+            labels=dataset.test.labels[golden],
+            indices=golden,
+            test_sha256=dataset.test.digest,
+            keras=predict(start.model, dataset.test.images),
+            outputs=outputs,
+            sha256={name: artifact.sha256 for name, artifact in artifacts.items()},
+            yardstick=measured(),
+        )
+        recorded.write(staging / reference.NAME)
         manifest = Manifest(
             folder=folder,
             model=model,
@@ -171,14 +184,12 @@ def export(
                 path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
                 for path in (folder / training.MODEL, folder / training.RECORD, staging / reference.NAME)
             },
-            about=_about(dataset, start, golden),
+            about=_about(dataset, start, recorded),
         )
         (folder / Manifest.NAME).unlink(missing_ok=True)
         for path in staging.iterdir():
             path.replace(folder / path.name)
         manifest.write()
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return Exported(manifest, left_out, tuple(written))
 
 
@@ -207,17 +218,13 @@ def _about(dataset: Dataset, start: Source, golden: reference.Reference) -> dict
     }
 
 
-def _golden(dataset: Dataset, model: Any) -> reference.Reference:
-    test = dataset.test
-    indices = balanced(test.labels, np.arange(len(test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
-    return reference.Reference(
-        images=test.images[indices],
-        labels=test.labels[indices],
-        indices=indices,
-        test_sha256=test.digest,
-        keras=predict(model, test.images),
-        outputs={},
-    )
+@contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    """Remove a folder at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _metadata(model: str, precision: Precision, record: dict[str, Any], packages: tuple[str, ...]) -> dict[str, str]:

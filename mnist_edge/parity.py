@@ -3,155 +3,137 @@
 Reads only the manifest and its files; the dataset and TensorFlow are used where they are at hand.
 """
 
-import math
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mnist_edge import reference
-from mnist_edge.artifact import Artifact, Manifest, Precision
-from mnist_edge.compare import Comparison, compare
+from mnist_edge.artifact import Artifact, Contract, Manifest, Precision
+from mnist_edge.compare import compare, gaps
 from mnist_edge.data import Dataset
-from mnist_edge.errors import FolderError, MissingRuntime
-from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.formats.base import Format
+from mnist_edge.diagnosis import Look, Suspect, Witness, diagnose, look_inside
+from mnist_edge.errors import ArtifactError, FolderError, MissingRuntime
+from mnist_edge.files import sha256
+from mnist_edge.formats import FORMATS, format_of
+from mnist_edge.formats.base import Format, Runner
 from mnist_edge.formats.keras import FORMAT as KERAS
-from mnist_edge.host import Host
+from mnist_edge.formats.keras import predict
 from mnist_edge.imports import versions
+from mnist_edge.isolate import crash
+from mnist_edge.paths import PathResult, other_paths
+from mnist_edge.significance import Interval
+from mnist_edge.tolerance import SPREADS, Given, judge, limits, path_margin
+from mnist_edge.verdict import Check, ParityReport, Result, Sample, Status
 
 MODEL = "model.keras"
-SCHEMA = 1
-
-
-class Status(StrEnum):
-    """What a check came to. What could not be checked is SKIPPED, never passed."""
-
-    PASS = "PASS"
-    FAIL = "FAIL"
-    SKIPPED = "SKIPPED"
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """How far an artifact may be from Keras, and this runtime from the exporting host's.
+class _Suite:
+    """What all artifacts are checked with."""
 
-    `margin` is the largest lead of Keras's first choice over its second on an image that changes class; of the images
-    that close, the share `flips` may change. `drop` is in percentage points of accuracy. Both allow `LEAST` images at
-    least, because on 1 000 images one is already 0.1 points. `difference` (largest) and `mean` are in probability,
-    against Keras; `host` is in probability, against what the exporting host computed from the same file.
-    """
+    golden: reference.Reference
+    sample: Sample
+    witness: Witness | None
+    no_witness: str
+    given: Given
+    exported_with: Mapping[str, str]
+    ours: bool
 
-    drop: float
-    margin: float
-    flips: float
-    difference: float
-    mean: float
-    host: float
+    def check(self, artifact: Artifact) -> Result:
+        """Come to a verdict on one artifact."""
+        file_format = FORMATS.get(artifact.format)
+        if file_format is None:
+            return Result(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
+        if missing := file_format.missing():
+            return Result(artifact, Status.SKIPPED, (missing,))
+        changed = self.golden.sha256.get(artifact.path.name) != artifact.sha256
+        if changed and (dead := crash(artifact.path)):
+            return Result(artifact, Status.FAIL, (dead,))
+        try:
+            with file_format.open(artifact.path) as runner:
+                return self._run(artifact, file_format, runner, changed)
+        except ArtifactError as error:
+            return Result(artifact, Status.FAIL, (str(error),))
 
-    LEAST = 3
-
-    def judge(self, found: Comparison, on_host: Comparison) -> list[str]:
-        """Say, one line each, what is out of tolerance; an empty list passes."""
-        drop = max(math.floor(self.drop / 100 * found.count), self.LEAST)
-        flips = max(math.floor(self.flips * found.close_images), self.LEAST)
-        lost = round(found.drop / 100 * found.count)
-        checks = [
-            (lost, drop, f"{lost} images fewer are right than in Keras ({drop} allowed)"),
-            (len(found.flips), flips, f"{len(found.flips)} images change class ({flips} allowed)"),
-            (
-                found.largest_margin,
-                self.margin,
-                f"an image changes class on which Keras led by {found.largest_margin:.3f} ({self.margin:g} allowed)",
-            ),
-            (
-                found.largest_difference,
-                self.difference,
-                f"a probability is {found.largest_difference:.2g} off ({self.difference:g} allowed)",
-            ),
-            (
-                found.mean_difference,
-                self.mean,
-                f"probabilities are {found.mean_difference:.2g} off on average ({self.mean:g} allowed)",
-            ),
-            (
-                on_host.largest_difference,
-                self.host,
-                f"this runtime is {on_host.largest_difference:.2g} off the exporting host ({self.host:g} allowed)",
-            ),
-        ]
-        return [line for value, limit, line in checks if not value <= limit]
-
-
-# float32 differs by the order of rounding only; float16 weights by 2**-11 of themselves. Where weights or activations
-# are int8, two logits, each a step of 0.2 off, move a margin by tanh(0.2) = 0.2; the accuracy budget is the project's
-# promise. `host` is what the runtimes differ by between x86-64 and arm64; dynamic files quantize float activations on
-# the spot, so there a last bit can become a whole step.
-TOLERANCES = {
-    Precision.FLOAT32: Tolerance(drop=0.02, margin=1e-4, flips=1, difference=1e-4, mean=1e-6, host=5e-6),
-    Precision.FLOAT16: Tolerance(drop=0.02, margin=0.01, flips=1, difference=0.01, mean=1e-4, host=5e-6),
-    Precision.DYNAMIC: Tolerance(drop=0.10, margin=0.25, flips=0.25, difference=0.25, mean=0.005, host=0.01),
-    Precision.INT8: Tolerance(drop=0.10, margin=0.25, flips=0.25, difference=0.25, mean=0.005, host=1e-6),
-    Precision.INT16X8: Tolerance(drop=0.10, margin=0.25, flips=0.25, difference=0.25, mean=0.005, host=1e-4),
-}
-FULL_INTEGER_HOST = 1 / 256  # one step of an int8 Softmax, which runtimes round differently
-# Another version of a runtime may round an int8 layer another way: a logit then is a step of 0.2 off, which moves a
-# probability by 0.2 / 4 at the most.
-OTHER_VERSION_HOST = 0.05
-
-
-@dataclass(frozen=True)
-class Result:
-    """The verdict on one artifact; `comparison` and `on_host` are None where it is SKIPPED."""
-
-    artifact: Artifact
-    status: Status
-    reasons: tuple[str, ...]
-    comparison: Comparison | None = None
-    on_host: Comparison | None = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check that is not about one artifact."""
-
-    name: str
-    status: Status
-    detail: str
+    def _run(self, artifact: Artifact, file_format: Format, runner: Runner, changed: bool) -> Result:
+        golden, sample = self.golden, self.sample
+        outputs = runner.run(sample.images)
+        # a fixed batch gives an image other neighbours, and floats may then differ in the last bit
+        within = len(sample) > len(golden.labels) and runner.batch == 1
+        on_golden = outputs[golden.indices] if within else runner.run(golden.images)
+        recorded = golden.outputs.get(artifact.path.name) if self.ours else None
+        on_host = None if recorded is None else compare(recorded, on_golden, golden.labels)
+        comparison = compare(sample.keras, outputs, sample.labels)
+        step = golden.yardstick.step
+        allowed = limits(
+            artifact.precision,
+            golden.yardstick,
+            gaps(sample.keras),
+            artifact.contract.output.dtype == "int8",
+            _same_runtime(file_format, self.exported_with),
+            self.given,
+        )
+        findings = judge(allowed, comparison, on_host, step)
+        breaches = artifact.contract.breaches(runner.ends) if runner.ends else []
+        reasons = [*breaches, *(str(finding) for finding in findings if not finding.good)]
+        notes = []
+        if self.ours and recorded is None:
+            reasons.append(f"{reference.NAME} has no outputs of it: export again")
+        elif on_host is not None and changed:
+            origin = "it was changed after the export and entered into the manifest again"
+            if on_host.largest_difference == 0:
+                notes.append(f"{origin}: no output affected, all {on_host.count} golden images give what was recorded")
+            else:
+                reasons.append(f"{origin}, and gives other outputs than the exporting host recorded")
+        any_batch = artifact.contract.input.shape[0] is None
+        margin = path_margin(artifact.precision, golden.yardstick)
+        paths = tuple(other_paths(file_format, artifact.path, any_batch, golden.images, on_golden, margin))
+        reasons += [_path_reason(path) for path in paths if not path.good]
+        look = Look(unseen=self.no_witness)
+        if self.witness is not None:
+            look = look_inside(self.witness, file_format, artifact.path)
+        reasons += [f"inside, it is not Keras's network: {cause}" for cause in look.causes]
+        diagnosis = None
+        if reasons:
+            suspect = Suspect(artifact.contract, golden.images, golden.keras[golden.indices], on_golden)
+            diagnosis = diagnose(suspect, runner, self.witness, look)
+        return Result(
+            artifact=artifact,
+            status=Status.FAIL if reasons else Status.PASS,
+            reasons=tuple(reasons),
+            notes=tuple(notes),
+            findings=findings,
+            comparison=comparison,
+            interval=Interval.of(comparison),
+            on_host=on_host,
+            paths=paths,
+            look=look,
+            diagnosis=diagnosis,
+            outputs=outputs,
+        )
 
 
-@dataclass(frozen=True)
-class ParityReport:
-    """All verdicts on a folder, and on what they rest."""
-
-    manifest: Manifest
-    images: int
-    sample: str
-    results: tuple[Result, ...]
-    checks: tuple[Check, ...]
-    host: Host
-    versions: dict[str, str]
-
-    def statuses(self) -> list[Status]:
-        """Every verdict, of artifacts and of checks."""
-        return [result.status for result in self.results] + [check.status for check in self.checks]
-
-    def good(self, strict: bool = False) -> bool:
-        """Tell whether nothing failed and, where `strict`, nothing was skipped."""
-        bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
-        return not bad & set(self.statuses())
+def _path_reason(path: PathResult) -> str:
+    if path.error:
+        return f"it does not run {path.name}: {path.error}"
+    return (
+        f"{path.name}, {len(path.flips)} images change class, one at a margin of {max(path.margins):.3f} "
+        f"(rounding may change it up to {path.allowed:.2g})"
+    )
 
 
-def verify(folder: Path, dataset: Dataset | None = None) -> ParityReport:
+def verify(folder: Path, dataset: Dataset | None = None, given: Given | None = None) -> ParityReport:
     """Check every artifact of a folder against Keras's recorded predictions.
 
     Args:
         folder: an export folder, or a bundle of one without `model.keras`.
         dataset: where it is the one exported with, all its test images are used; else the golden images.
+        given: limits that the user has set, by name.
 
     Raises:
         FolderError: no manifest, or no artifact.
-        IntegrityError, ArtifactError: a file is not the one that was exported.
+        IntegrityError, ArtifactError: a file is not the one that the manifest lists.
         MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
     """
     manifest = Manifest.read(folder)
@@ -160,73 +142,134 @@ def verify(folder: Path, dataset: Dataset | None = None) -> ParityReport:
         artifact.check()
     if not manifest.artifacts:
         raise FolderError(f"{folder} has no artifact to verify. Export one: mnist-edge export")
-    test = dataset.test if dataset is not None and dataset.test.digest == golden.test_sha256 else None
-    exported_with = manifest.about.get("versions", {})
-    results = tuple(_verify(artifact, golden, test, exported_with) for artifact in manifest.artifacts)
+    sample = _sample(golden, dataset)
+    witness, why = _witness(folder / MODEL, golden)
+    if witness is not None:
+        manifest.check(MODEL)
+    suite = _Suite(golden, sample, witness, why, given or {}, manifest.about.get("versions", {}), ours=True)
+    results = tuple(suite.check(artifact) for artifact in manifest.artifacts)
+    _refuse_if_all_skipped(results)
+    name = manifest.about["dataset"]["name"]
+    checks = (_recheck(suite), _looks(results), *_floor(manifest))
+    return ParityReport(manifest.model, name, manifest, sample, results, checks)
+
+
+def verify_file(
+    path: Path, reference_path: Path, dataset: Dataset | None, precision: Precision | None, given: Given | None = None
+) -> ParityReport:
+    """Check a file that need not be ours against the Keras outputs of a `reference.npz`.
+
+    Args:
+        path: a file of any known format.
+        reference_path: of the export whose Keras model the file is to match; `model.keras` beside it finds more causes.
+        dataset: as in `verify`.
+        precision: how the file computes; None finds out.
+        given: limits that the user has set, by name.
+
+    Raises:
+        ArtifactError: the file cannot be run.
+        FolderError: the reference cannot be read.
+        MissingRuntime: the format's runtime is not installed.
+    """
+    file_format = format_of(path)
+    if not path.is_file():
+        raise ArtifactError(f"there is no file {path}.")
+    if missing := file_format.missing():
+        raise MissingRuntime(missing)
+    if dead := crash(path):
+        raise ArtifactError(f"{path}: {dead}.")
+    golden = reference.Reference.read(reference_path)
+    with file_format.open(path) as runner:
+        ends = runner.ends
+    if ends is None:
+        raise ArtifactError(f"{path} does not tell what it takes and gives, so it cannot be checked alone.")
+    digest = sha256(path)
+    artifact = Artifact(
+        path=path,
+        format=file_format.name,
+        precision=precision or _precision(file_format, path),
+        contract=Contract(*ends, layout="NHWC" if ends[0].shape[-1] == 1 else "NCHW"),
+        bytes=path.stat().st_size,
+        sha256=digest,
+    )
+    witness, why = _witness(reference_path.parent / MODEL, golden)
+    ours = golden.sha256.get(path.name) == digest
+    suite = _Suite(golden, _sample(golden, dataset), witness, why, given or {}, {}, ours)
+    results = (suite.check(artifact),)
+    checks = [_recheck(suite), _looks(results)]
+    if not ours:
+        detail = f"{reference_path.name} holds no outputs of this file"
+        checks.append(Check("this runtime computes what the exporting host did", Status.SKIPPED, detail))
+    return ParityReport(path.name, f"that of {reference_path}", None, suite.sample, results, tuple(checks))
+
+
+def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
+    """Take all test images where the dataset is the one of the reference, else the golden images."""
+    if dataset is not None and dataset.test.digest == golden.test_sha256:
+        test = dataset.test
+        return Sample(f"all {len(test)} test images", test.images, test.labels, golden.keras)
+    name = f"the {len(golden.labels)} golden images of {reference.NAME}"
+    return Sample(name, golden.images, golden.labels, golden.keras[golden.indices])
+
+
+def _precision(file_format: Format, path: Path) -> Precision:
+    """Find out how a file computes: what it says of itself, else whether its runtime computes in int8."""
+    described = file_format.describe(path)
+    said = described.metadata.get("precision")
+    if said in tuple(Precision):
+        return Precision(said)
+    return Precision.INT8 if described.executed and described.executed.int8 else Precision.FLOAT32
+
+
+def _refuse_if_all_skipped(results: tuple[Result, ...]) -> None:
     if all(result.status is Status.SKIPPED for result in results):
         raise MissingRuntime("nothing could be checked: " + "; ".join(dict.fromkeys(r.reasons[0] for r in results)))
-    return ParityReport(
-        manifest=manifest,
-        images=len(test or golden.labels),
-        sample=f"all {len(test)} test images" if test else f"the {len(golden.labels)} golden images of reference.npz",
-        results=results,
-        checks=(_recheck(manifest, golden, test), *_floor(manifest)),
-        host=Host.read(),
-        versions=runtime_versions(),
-    )
 
 
-def _same_runtime(file_format: Format, exported_with: dict[str, str]) -> bool:
+def _same_runtime(file_format: Format, exported_with: Mapping[str, str]) -> bool:
     """Tell whether what is installed of a format's packages has the versions of the exporting host."""
     here = versions(file_format.packages)
     return all(exported_with.get(package) == version for package, version in here.items())
 
 
-def _verify(artifact: Artifact, golden: reference.Reference, test: Any, exported_with: dict[str, str]) -> Result:
-    file_format = FORMATS.get(artifact.format)
-    if file_format is None:
-        return Result(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
-    if missing := file_format.missing():
-        return Result(artifact, Status.SKIPPED, (missing,))
-    recorded = golden.outputs.get(artifact.path.name)
-    if recorded is None:
-        return Result(artifact, Status.FAIL, (f"{reference.NAME} has no outputs of it: export again",))
-    tolerance = TOLERANCES[artifact.precision]
-    if artifact.contract.output.dtype == "int8":
-        tolerance = replace(tolerance, host=FULL_INTEGER_HOST)
-    if artifact.precision is not Precision.FLOAT32 and not _same_runtime(file_format, exported_with):
-        tolerance = replace(tolerance, host=max(tolerance.host, OTHER_VERSION_HOST))
-    with file_format.open(artifact.path) as runner:
-        outputs = runner.run(golden.images)
-        on_host = compare(recorded, outputs, golden.labels)
-        if test is None:
-            comparison = compare(golden.keras[golden.indices], outputs, golden.labels, tolerance.margin)
-        else:
-            comparison = compare(golden.keras, runner.run(test.images), test.labels, tolerance.margin)
-    reasons = tuple(tolerance.judge(comparison, on_host))
-    return Result(artifact, Status.FAIL if reasons else Status.PASS, reasons, comparison, on_host)
-
-
-def _recheck(manifest: Manifest, golden: reference.Reference, test: Any) -> Check:
+def _recheck(suite: _Suite) -> Check:
     """Recompute Keras's own predictions where TensorFlow and the model are there."""
-    name = "reference.npz is what Keras computes"
-    if not (manifest.folder / MODEL).is_file():
-        return Check(name, Status.SKIPPED, f"{MODEL} is not here")
-    path = manifest.check(MODEL)
-    if missing := KERAS.missing():
-        return Check(name, Status.SKIPPED, missing)
-    with KERAS.open(path) as runner:
-        if test is None:
-            outputs, labels, before = runner.run(golden.images), golden.labels, golden.keras[golden.indices]
-        else:
-            outputs, labels, before = runner.run(test.images), test.labels, golden.keras
-    found = compare(before, outputs, labels)
-    limit = TOLERANCES[Precision.FLOAT32]
-    good = found.largest_difference <= limit.host and found.largest_margin <= limit.margin
+    name = f"{reference.NAME} is what Keras computes"
+    if suite.witness is None:
+        return Check(name, Status.SKIPPED, suite.no_witness)
+    outputs = predict(suite.witness.model, suite.sample.images)
+    found = compare(suite.sample.keras, outputs, suite.sample.labels)
+    limit = SPREADS * suite.golden.yardstick.spread
+    good = found.largest_difference <= limit
     detail = (
-        f"largest difference {found.largest_difference:.1e} over {found.count} images, {len(found.flips)} change class"
+        f"largest difference {found.largest_difference:.1e} ({limit:.1e} allowed, {SPREADS} × its own spread) over "
+        f"{found.count} images, {len(found.flips)} change class"
     )
     return Check(name, Status.PASS if good else Status.FAIL, detail)
+
+
+def _looks(results: tuple[Result, ...]) -> Check:
+    """Sum up what was seen inside the files."""
+    name = "kernels and layers are Keras's"
+    looks = {result.artifact.path.name: result.look for result in results if result.look is not None}
+    if faulty := [file for file, look in looks.items() if look.causes]:
+        return Check(name, Status.FAIL, f"not in {', '.join(faulty)}")
+    unseen = {file: look.unseen for file, look in looks.items() if look.unseen}
+    if unseen or not looks:
+        reasons = dict.fromkeys(unseen.values())
+        where = "" if len(unseen) == len(looks) else f"{', '.join(unseen)}: "
+        return Check(name, Status.SKIPPED, where + "; ".join(map(str, reasons)))
+    worst = min(look.worst_kernel for look in looks.values() if look.worst_kernel is not None)
+    return Check(name, Status.PASS, f"in {len(looks)} files, the worst kernel {worst:.0f} dB over its error")
+
+
+def _witness(path: Path, golden: reference.Reference) -> tuple[Witness | None, str]:
+    """Give Keras's model where it and TensorFlow are here, else why not."""
+    if not path.is_file():
+        return None, f"{MODEL} is not here"
+    if missing := KERAS.missing():
+        return None, missing
+    return Witness(path, golden.images), ""
 
 
 def _floor(manifest: Manifest) -> tuple[Check, ...]:

@@ -1,8 +1,9 @@
 """`reference.npz`: enough to check a model and its runtime on a device, without TensorFlow or the dataset."""
 
+import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,13 +18,30 @@ OUTPUT = "output/"
 
 
 @dataclass(frozen=True)
+class Yardstick:
+    """What tolerances are measured in: taken at export, in Keras itself, over `images` training images.
+
+    `spread` is the largest difference in probability between the `runs`: the same model in other batch sizes, on one
+    thread, and optimized otherwise. `half` is the largest difference that half a float16 unit in the last place makes,
+    added to or taken from every weight by chance. `step` is what 8 bits make of the logits: the widest span of an
+    image's ten logits, divided by 255.
+    """
+
+    spread: float
+    half: float
+    step: float
+    images: int
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Reference:
     """Golden images with what Keras and the exporting host made of them.
 
     `images` uint8 `[K, 28, 28]` and `labels` `[K]` are class-balanced test images, `indices` int64 `[K]` their
     places in the test set, whose SHA-256 is `test_sha256`. `keras` float32 `[N, 10]` are Keras's probabilities for
     the whole test set; `outputs` maps a file's name to its probabilities `[K, 10]` for the golden images on the
-    exporting host.
+    exporting host, and `sha256` to its digest there.
     """
 
     images: NDArray[np.uint8]
@@ -32,18 +50,21 @@ class Reference:
     test_sha256: str
     keras: NDArray[np.float32]
     outputs: dict[str, NDArray[np.float32]]
+    sha256: dict[str, str]
+    yardstick: Yardstick
 
     def write(self, path: Path) -> None:
         """Write it, atomically; the same content gives the same bytes."""
         arrays: dict[str, Any] = {OUTPUT + name: values for name, values in sorted(self.outputs.items())}
+        about = {"test_sha256": self.test_sha256, "sha256": self.sha256, "yardstick": asdict(self.yardstick)}
         with staged(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 images=self.images,
                 labels=self.labels,
                 indices=self.indices,
-                test_sha256=np.array(self.test_sha256),
                 keras=self.keras,
+                about=np.array(json.dumps(about, sort_keys=True)),
                 **arrays,
             )
 
@@ -56,6 +77,9 @@ class Reference:
             with np.load(path, allow_pickle=False) as content:
                 arrays = dict(content.items())
             outputs = {name.removeprefix(OUTPUT): arrays.pop(name) for name in list(arrays) if name.startswith(OUTPUT)}
-            return cls(**{**arrays, "test_sha256": str(arrays["test_sha256"])}, outputs=outputs)
+            about = json.loads(str(arrays.pop("about")))
+            measured = about.pop("yardstick")
+            yardstick = Yardstick(**{**measured, "runs": tuple(measured["runs"])})
+            return cls(**arrays, **about, outputs=outputs, yardstick=yardstick)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise FolderError(f"{path} cannot be read ({error}). Export again.") from error

@@ -15,7 +15,7 @@ from mnist_edge.export import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Description, Format
 from mnist_edge.models import Recipe
-from mnist_edge.parity import ParityReport, Status
+from mnist_edge.verdict import Status
 
 SCHEMA = 1
 STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow"}
@@ -169,51 +169,6 @@ def executed_lines(exported: Exported) -> list[str]:
         for artifact in exported.manifest.artifacts
         if artifact.precision is Precision.INT8 and artifact.path.name in exported.written
     ]
-
-
-def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
-    """Show the verdicts, with the reason of each that did not pass; on a narrow terminal with fewer figures."""
-    columns = ("file", "verdict", "acc %", "drop", "flips", "max diff", "vs host", "margin", "mean diff")
-    longest = max(len(result.artifact.path.name) for result in report.results)
-    shown = len(columns) if width >= longest + 58 else 6
-    made = table(*columns[:shown])
-    made.columns[1].no_wrap = True
-    for result in report.results:
-        found, on_host = result.comparison, result.on_host
-        figures = ["–"] * 7
-        if found is not None and on_host is not None:
-            figures = [
-                f"{found.accuracy:.2%}"[:-1],
-                f"{found.drop:+.2f}",
-                str(len(found.flips)),
-                difference(found.largest_difference),
-                difference(on_host.largest_difference),
-                f"{found.largest_margin:.3f}" if found.flips else "–",
-                difference(found.mean_difference),
-            ]
-        verdict = Text(result.status, style=STYLES[result.status])
-        made.add_row(result.artifact.path.name, verdict, *figures[: shown - 2])
-    notes = [
-        Text(f"{result.status}  {result.artifact.path.name}: {reason}", style=STYLES[result.status])
-        for result in report.results
-        for reason in result.reasons
-    ]
-    checks = [
-        Text(f"{check.status}  {check.name}: {check.detail}", style=STYLES[check.status]) for check in report.checks
-    ]
-    told = (
-        f"Checked on {report.sample} ({report.manifest.about['dataset']['name']}). drop: accuracy points lost against "
-        "Keras; flips: images that change class; diff: in probability, against Keras"
-    )
-    if shown == len(columns):
-        told += (
-            "; vs host: largest difference from what the exporting host computed on the golden images; "
-            "margin: Keras's largest lead on a flip."
-        )
-    else:
-        told += ". A wider terminal shows more columns, --json everything."
-    legend = Text(told, style="dim")
-    return Group(made, *notes, *checks, legend)
 
 
 def bench_table(report: BenchReport) -> RenderableType:

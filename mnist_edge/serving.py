@@ -52,10 +52,10 @@ def without_softmax(model: Any) -> Any:
     if isinstance(last, keras.layers.Softmax) or (
         isinstance(last, keras.layers.Activation) and last.activation is keras.activations.softmax
     ):
-        return keras.Model(model.inputs, last.input)
+        return keras.Model(model.inputs[0], last.input)
     if getattr(last, "activation", None) is not keras.activations.softmax:
         raise ConversionError(f"the last layer {last.name!r} has no Softmax, so there are no logits to export.")
     linear = type(last).from_config({**last.get_config(), "activation": "linear", "name": f"{last.name}_logits"})
     outputs = linear(last.input)
     linear.set_weights(last.get_weights())
-    return keras.Model(model.inputs, outputs)
+    return keras.Model(model.inputs[0], outputs)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mnist_edge.data import Dataset
     from mnist_edge.models import Recipe
     from mnist_edge.training import Trained
+    from mnist_edge.verdict import ParityReport
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,6 +33,12 @@ data_option = click.option(
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the training."
+)
+tolerance_option = click.option(
+    "--tolerance",
+    multiple=True,
+    metavar="NAME=LIMIT",
+    help="A limit of your own: drop=0.05, int8.steps=1 (also in [tool.mnist-edge.parity] of pyproject.toml).",
 )
 json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
@@ -104,6 +111,21 @@ def load_dataset(path: Path | None) -> "Dataset":
     if not dataset.genuine:
         say(f"Note: {dataset.source} is {dataset.name}; accuracy floors do not apply.")
     return dataset
+
+
+def limits(flags: tuple[str, ...]) -> dict[str, float]:
+    """Give the limits that the user has set: the project's table, and over it the flags."""
+    from mnist_edge.tolerance import from_flags, from_project
+
+    return {**from_project(Path.cwd()), **from_flags(flags)}
+
+
+def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "ParityReport") -> None:
+    """Raise DataError where the user named data that is not what the files were exported with."""
+    from mnist_edge.errors import DataError
+
+    if path is not None and dataset is not None and report.sample.images is not dataset.test.images:
+        raise DataError(f"{path} is {dataset.name}, not what was exported with. Leave --data out, or export again.")
 
 
 def train_and_save(

@@ -1,46 +1,116 @@
 """`mnist-edge verify`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mnist_edge.cli.common import console, data_option, folder_argument, json_option, print_json, verbose_option
+from mnist_edge.cli.common import (
+    DEFAULT_FOLDER,
+    PATH,
+    console,
+    data_option,
+    json_option,
+    limits,
+    print_json,
+    refuse_other_data,
+    tolerance_option,
+    verbose_option,
+)
+
+if TYPE_CHECKING:
+    from mnist_edge.layers import LayerError
+    from mnist_edge.verdict import ParityReport
 
 
 @click.command("verify")
-@folder_argument
+@click.argument("target", type=PATH, default=DEFAULT_FOLDER)
 @data_option
+@click.option("--reference", type=PATH, help="A reference.npz, to check a file that we did not export.")
+@click.option("--precision", help="How that file computes, float32 or int8 say; without it, found out.")
+@tolerance_option
 @click.option("--strict", is_flag=True, help="Exit with 1 also where something had to be skipped.")
+@click.option("--matrix", is_flag=True, help="Show on how many images every two files differ.")
+@click.option("--layers", is_flag=True, help="Show the error of each layer against Keras, the worst first.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write the verdicts as JUnit XML too.")
 @json_option
 @verbose_option
 @click.pass_context
-def command(ctx: click.Context, folder: Path, data: Path | None, strict: bool, json: bool) -> None:
+def command(
+    ctx: click.Context,
+    target: Path,
+    data: Path | None,
+    reference: Path | None,
+    precision: str | None,
+    tolerance: tuple[str, ...],
+    strict: bool,
+    matrix: bool,
+    layers: bool,
+    junit: Path | None,
+    json: bool,
+) -> None:
     """Check that every exported file gives Keras's predictions; exit 1 where one does not.
 
-    Uses all test images where the dataset is at hand (nothing is downloaded), else the 1 000 kept in reference.npz.
+    TARGET is an export folder, or with --reference any .tflite or .onnx file. Uses all test images where the dataset is
+    at hand (nothing is downloaded), else the 1 000 kept in reference.npz.
 
     \b
     Example: mnist-edge verify exports/cnn
+    Example: mnist-edge verify theirs.onnx --reference exports/cnn/reference.npz
     """
-    from mnist_edge import as_json, report
-    from mnist_edge.data import at_hand
-    from mnist_edge.errors import DataError
-    from mnist_edge.parity import verify
+    from mnist_edge import as_json
+    from mnist_edge import junit as xml
 
-    dataset = at_hand(data)
-    result = verify(folder, dataset)
-    if (
-        data is not None
-        and dataset is not None
-        and dataset.test.digest != result.manifest.about["dataset"]["test_sha256"]
-    ):
-        raise DataError(
-            f"{data} is {dataset.name}, not what {folder} was exported with. Leave --data out, or export again."
-        )
+    result = _verify(target, data, reference, precision, tolerance)
+    if junit is not None:
+        xml.write(result, junit, strict)
+    inside = _layers(result) if layers else None
     if json:
-        print_json(as_json.verify(result, strict))
+        found = as_json.layers(*inside) if inside else {}
+        print_json({**as_json.verify(result, strict), **found})
     else:
+        from mnist_edge import report_verify
+
         screen = console()
-        screen.print(report.verify_table(result, screen.width))
+        screen.print(report_verify.verify_table(result, screen.width))
+        if matrix:
+            screen.print(report_verify.matrix_table(result))
+        if inside:
+            screen.print(report_verify.layers_table(*inside))
     if not result.good(strict):
         ctx.exit(1)
+
+
+def _verify(
+    target: Path, data: Path | None, reference: Path | None, precision: str | None, tolerance: tuple[str, ...]
+) -> "ParityReport":
+    from mnist_edge.artifact import Precision
+    from mnist_edge.data import at_hand
+    from mnist_edge.parity import verify, verify_file
+
+    given, dataset = limits(tolerance), at_hand(data)
+    if reference is None:
+        if precision is not None:
+            raise click.UsageError("--precision goes with --reference: a folder's manifest knows it.")
+        if target.is_file():
+            raise click.UsageError(f"{target} is a file: give its folder, or --reference with a reference.npz.")
+        result = verify(target, dataset, given)
+    else:
+        if target.is_dir():
+            raise click.UsageError("--reference goes with one file; a folder has its own.")
+        if precision is not None and precision not in tuple(Precision):
+            raise click.UsageError(f"there is no precision {precision!r}. Say one of {', '.join(Precision)}.")
+        result = verify_file(target, reference, dataset, Precision(precision) if precision else None, given)
+    refuse_other_data(data, dataset, result)
+    return result
+
+
+def _layers(result: "ParityReport") -> tuple[dict[str, "tuple[LayerError, ...]"], dict[str, str]]:
+    found, skipped = {}, {}
+    for item in result.results:
+        name = item.artifact.path.name
+        if item.look is not None and item.look.errors:
+            found[name] = item.look.errors
+        else:
+            skipped[name] = (item.look.unseen if item.look else None) or item.reasons[0]
+    return found, skipped

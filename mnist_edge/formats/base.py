@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifact import Contract, Ends, Precision
+from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
@@ -21,6 +22,8 @@ class Runner(Protocol):
 
     batch: int
     """How many images one call takes."""
+    ends: tuple[Tensor, Tensor] | None
+    """The input and the output as the file itself has them; None where the runtime does not tell."""
 
     def run(self, images: Images) -> Probabilities:
         """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`; quantize, dequantize and Softmax of logits are inside."""
@@ -110,6 +113,28 @@ class Description:
     executed: Executed | None = None
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """A layer's weights as real numbers, as the file holds them; `layout` names its axes: HWIO, OIHW, IO, OHWI, OI."""
+
+    name: str
+    values: NDArray[np.float32]
+    layout: str
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a file computes between its ends, as real numbers.
+
+    `kernels` are in the order of execution. `tensors` are what operators give for some images, `[N, …]`, pictures as
+    NHWC. `channels_first` tells whether a flattened picture has its channels first.
+    """
+
+    kernels: tuple[Kernel, ...]
+    tensors: tuple[tuple[str, NDArray[np.float32]], ...]
+    channels_first: bool = False
+
+
 def _listed(kinds: tuple[str, ...]) -> str:
     return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in Counter(kinds).items()) or "none"
 
@@ -132,6 +157,8 @@ class Format(Protocol):
     """The calibration methods of int8, the default first."""
     packages: tuple[str, ...]
     """The packages whose versions decide what `export` writes and `open` computes."""
+    variants: tuple[str, ...]
+    """Other ways in which the runtime can compute the same file, which `open` takes by these names."""
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
@@ -161,8 +188,22 @@ class Format(Protocol):
             MissingRuntime: the package that reads it is not installed.
         """
 
-    def open(self, path: Path, *, threads: int = 1) -> Runner:
+    def look_inside(self, path: Path, images: Images) -> Inside:
+        """Run a file operator by operator over uint8 `[N, 28, 28]`, which need not give its usual outputs bit by bit.
+
+        Raises:
+            ArtifactError: it cannot be run so.
+            MissingRuntime: a package that this needs is not installed.
+        """
+
+    def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into its runtime.
+
+        Args:
+            path: the file.
+            threads: of the runtime.
+            batch: images a call, for a file that takes any number.
+            variant: one of `variants`, instead of what the runtime does by itself.
 
         Raises:
             ArtifactError: it is missing, damaged, foreign, or does not take 28×28 images and give ten numbers.
@@ -174,37 +215,37 @@ class BatchRunner(ABC):
     """What runners share: images → the input tensor's numbers, in batches, and the output → probabilities."""
 
     batch: int
+    ends: tuple[Tensor, Tensor]
 
-    def _prepare(
-        self,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        quantized: tuple[float, int] = (0.0, 0),
-        output: tuple[float, int] = (0.0, 0),
-        logits: bool = False,
-    ) -> None:
-        """Take the input's shape, dtype, scale and zero point, the output's scale and zero point, and its kind."""
+    def _prepare(self, source: Tensor, sink: Tensor, batch: int) -> None:
+        """Take the file's ends, and how many images a call takes where it takes any number."""
+        self.ends = source, sink
+        shape = source.shape[0] or batch, *(size or 1 for size in source.shape[1:])
         self.batch = shape[0]
         self._shape = shape
-        self._table = pixel_table(dtype, *quantized)
+        dtype = np.dtype(source.dtype)
+        self._table = pixel_table(dtype, source.scale or 0.0, source.zero_point or 0)
         self._raw = dtype == np.uint8 and np.array_equal(self._table, np.arange(256))
-        self._scale, self._zero_point = np.float32(output[0]), np.float32(output[1])
-        self._logits = logits
+        self._scale, self._zero_point = np.float32(sink.scale or 0), np.float32(sink.zero_point or 0)
+        self._logits = sink.name == "logits"
 
     @abstractmethod
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Run one batch: numbers for the input tensor in, the output tensor's numbers `[batch, 10]` out."""
 
+    def parts(self, images: Images) -> Iterator[NDArray[Any]]:
+        """Give the numbers for the input tensor, call by call."""
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            if len(part) < self.batch:  # the last of a file with a fixed batch is filled up with black images
+                part = np.concatenate([part, np.zeros((self.batch - len(part), 28, 28), np.uint8)])
+            yield (part if self._raw else self._table[part]).reshape(self._shape)
+
     def run(self, images: Images) -> Probabilities:
         """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
         outputs = np.empty((len(images), 10), np.float32)
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            count = len(part)
-            if count < self.batch:  # the last of a file with a fixed batch is filled up with black images
-                part = np.concatenate([part, np.zeros((self.batch - count, 28, 28), np.uint8)])
-            pixels = part if self._raw else self._table[part]
-            outputs[start : start + count] = self._call(pixels.reshape(self._shape))[:count]
+        for start, pixels in zip(range(0, len(images), self.batch), self.parts(images), strict=True):
+            outputs[start : start + self.batch] = self._call(pixels)[: len(images) - start]
         if self._scale:
             outputs = (outputs - self._zero_point) * self._scale
         return softmax(outputs) if self._logits else outputs

@@ -1,19 +1,25 @@
 """Keras's own `.keras` file, which `train` writes: read here as one more file to run, never exported."""
 
 import zipfile
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge.artifact import Contract, Ends, Precision
-from mnist_edge.errors import ArtifactError, UnsupportedPrecision
-from mnist_edge.formats.base import Description, Images, Probabilities, Request
+from mnist_edge.errors import ArtifactError, ConversionError, UnsupportedPrecision
+from mnist_edge.formats.base import Description, Images, Inside, Kernel, Probabilities, Request
 from mnist_edge.imports import installed, need_keras, pip_install
 from mnist_edge.quiet import quiet
+from mnist_edge.serving import without_softmax
 
 BATCH = 1000
+LOGITS = "logits"
+LAYOUTS = {4: "HWIO", 2: "IO"}
 
 
 def scaled(images: Images) -> Probabilities:
@@ -23,9 +29,14 @@ def scaled(images: Images) -> Probabilities:
 
 def predict(model: Any, images: Images) -> Probabilities:
     """Run a Keras model over uint8 `[N, 28, 28]` in batches of 1 000; float32 `[N, 10]`."""
-    parts = [scaled(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    parts = [predict_pixels(model, scaled(images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
+    return np.concatenate(parts)
+
+
+def predict_pixels(model: Any, pixels: Probabilities) -> Probabilities:
+    """Run a Keras model once over numbers of any size, float32 `[N, 28, 28]` or `[N, 28, 28, 1]`."""
     with quiet():  # Keras warns of how inputs are nested, which is nothing to the user
-        return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
+        return np.asarray(model(pixels.reshape(-1, 28, 28, 1), training=False))
 
 
 def load_model(path: Path) -> Any:
@@ -50,10 +61,46 @@ def load_model(path: Path) -> Any:
     return model
 
 
+def inside(model: Any, images: Images) -> Inside:
+    """Give the kernels (HWIO, IO) and outputs of a Keras model's layers, less those that only move numbers.
+
+    A BatchNormalization is folded into the kernel before it, as converters do.
+    """
+    import keras
+
+    folded = {
+        layer.name: following
+        for layer, following in pairwise(model.layers)
+        if isinstance(following, keras.layers.BatchNormalization) and following.input is layer.output
+    }
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel") and layer.kernel.ndim in LAYOUTS]
+    kernels = [
+        Kernel(layer.name, np.asarray(layer.kernel) * _factor(folded.get(layer.name)), LAYOUTS[layer.kernel.ndim])
+        for layer in layers
+    ]
+    outputs = {layer.name: layer.output for layer in model.layers if layer.name not in folded}
+    with suppress(ConversionError):  # a Softmax inside a nested model: there is no tensor of logits to give
+        outputs = {**outputs, LOGITS: without_softmax(model).output}
+    with quiet():
+        values = keras.Model(model.inputs[0], list(outputs.values()))(scaled(images), training=False)
+    tensors = [("", scaled(images)), *zip(outputs, map(np.asarray, values), strict=True)]
+    computed = (after for before, after in pairwise(tensors) if not np.array_equal(before[1].ravel(), after[1].ravel()))
+    return Inside(tuple(kernels), tuple(computed))
+
+
+def _factor(norm: Any) -> NDArray[np.float32]:
+    """Give what a BatchNormalization multiplies each channel with; 1 where there is none."""
+    if norm is None:
+        return np.ones((), np.float32)
+    gamma = np.ones((), np.float32) if norm.gamma is None else np.asarray(norm.gamma)
+    return np.asarray(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon), np.float32)
+
+
 class Runner:
     """A Keras model in TensorFlow."""
 
     batch = 1
+    ends = None
 
     def __init__(self, path: Path) -> None:
         self._model = load_model(path)
@@ -85,6 +132,7 @@ class Keras:
     unsupported: dict[Precision, str] = dict.fromkeys(Precision, "mnist-edge train writes it, nothing is converted")
     methods: tuple[str, ...] = ()
     packages = ("tensorflow", "keras")
+    variants: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
@@ -104,8 +152,12 @@ class Keras:
         """Refuse: Keras has a summary of its own."""
         raise ArtifactError(f"{path} is a Keras model: keras.models.load_model(…).summary() tells of it.")
 
-    def open(self, path: Path, *, threads: int = 1) -> Runner:
-        """Load a model in safe mode; TensorFlow sets its own threads."""
+    def look_inside(self, path: Path, images: Images) -> Inside:
+        """Give each layer's kernel and output, and the output before its activation too where that is a Relu."""
+        return inside(load_model(path), images)
+
+    def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
+        """Load a model in safe mode; TensorFlow sets its own threads, and images go in by the thousand."""
         return Runner(path)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import onnx_describe, onnx_graph, onnx_int8
-from mnist_edge.artifact import Contract, Ends, Precision
+from mnist_edge import onnx_describe, onnx_graph, onnx_int8, onnx_trace
+from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, UnsupportedPrecision
-from mnist_edge.formats.base import BatchRunner, Description, Request, pixel_table
+from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request, pixel_table
 from mnist_edge.imports import installed, need, pip_install
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import INPUT, serving
@@ -24,8 +24,8 @@ OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
 class Runner(BatchRunner):
     """A session of ONNX Runtime on the CPU."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        self._session = session(path, threads)
+    def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
+        self._session = session(path, threads, **settings)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape
         sizes = [size for size in shape[1:] if isinstance(size, int)]
@@ -34,11 +34,9 @@ class Runner(BatchRunner):
                 f"{path} takes {shape} and gives {outputs[0].shape}: not one 28×28 image in, ten probabilities out."
             )
         self._input, self._output = inputs[0].name, outputs[0].name
-        dtype = np.dtype({"tensor(float)": "float32"}.get(inputs[0].type, inputs[0].type[7:-1]))
-        batch = shape[0] if isinstance(shape[0], int) else 1
-        self._prepare((batch, *shape[1:]), dtype, logits=self._output == "logits")
+        self._prepare(_end(inputs[0]), _end(outputs[0]), batch)
         self._binding = self._session.io_binding()
-        self._binding.bind_cpu_input(self._input, np.zeros(self._shape, dtype))
+        self._binding.bind_cpu_input(self._input, np.zeros(self._shape, self._table.dtype))
         self._binding.bind_output(self._output)
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -48,6 +46,13 @@ class Runner(BatchRunner):
     def invoke(self) -> None:
         """Run once on bound memory."""
         self._session.run_with_iobinding(self._binding)
+
+
+def _end(given: Any) -> Tensor:
+    """Give an input or output of a session; ONNX keeps scales inside the graph."""
+    kind = given.type[7:-1]  # tensor(…)
+    shape = tuple(size if isinstance(size, int) else None for size in given.shape)
+    return Tensor(given.name, {"float": "float32", "float16": "float16"}.get(kind, kind), shape, "")
 
 
 class Onnx:
@@ -61,6 +66,7 @@ class Onnx:
     }
     methods = tuple(onnx_int8.METHODS)
     packages = ("tf2onnx", "onnx", "onnxruntime")
+    variants = ("graph optimizations off",)
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
@@ -107,9 +113,31 @@ class Onnx:
             session(path, optimized_model_filepath=str(optimized))
             return replace(described, executed=onnx_describe.executed(optimized))
 
-    def open(self, path: Path, *, threads: int = 1) -> Runner:
+    def look_inside(self, path: Path, images: Images) -> Inside:
+        """Compute the graph as it stands in the file, without optimizations, and keep every tensor."""
+        onnx = need("onnx", "onnx", f"looking inside {path.name}")
+        with tempfile.TemporaryDirectory() as folder, self.open(path) as runner:
+            proto, names = onnx_trace.widened(path)
+            wide = Path(folder) / "wide.onnx"
+            onnx.save(proto, wide)
+            opened = session(wide, **unoptimized())
+            calls = [opened.run(names, {runner.ends[0].name: part}) for part in runner.parts(images)]
+        values = {
+            name: np.concatenate(parts)[: len(images)]
+            for name, parts in zip(names, zip(*calls, strict=True), strict=True)
+            if parts[0].ndim  # a dynamically quantized tensor's scale is a number, not one an image
+        }
+        return onnx_trace.look_inside(proto, values)
+
+    def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into ONNX Runtime."""
-        return Runner(path, threads)
+        return Runner(path, threads, batch, **(unoptimized() if variant else {}))
+
+
+def unoptimized() -> dict[str, Any]:
+    """Give the setting under which ONNX Runtime computes the graph as it stands in the file."""
+    ort = need("onnxruntime", "onnxruntime", "running ONNX")
+    return {"graph_optimization_level": ort.GraphOptimizationLevel.ORT_DISABLE_ALL}
 
 
 def session(path: Path, threads: int = 1, **settings: Any) -> Any:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import tflite_describe, tflite_graph
+from mnist_edge import tflite_describe, tflite_graph, tflite_trace
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, MissingRuntime, UnsupportedPrecision
-from mnist_edge.formats.base import BatchRunner, Description, Request, pixel_table
+from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request, pixel_table
 from mnist_edge.imports import installed, need, pip_install
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import least_logit, serving
@@ -29,8 +29,8 @@ METADATA = "mnist-edge.json"
 class Runner(BatchRunner):
     """An interpreter with one input and one output."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        self._interpreter = interpreter(path, threads)
+    def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
+        self._interpreter = interpreter(path, threads, **settings)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         source, sink = inputs[0], outputs[0]
         shape, given = (tuple(int(size) for size in end["shape"]) for end in (source, sink))
@@ -39,8 +39,12 @@ class Runner(BatchRunner):
                 f"{path} takes {list(shape)} and gives {list(given)}: not one 28×28 image in, ten probabilities out."
             )
         self._input, self._output = source["index"], sink["index"]
-        logits = any("logits" in signature["outputs"] for signature in self._interpreter.get_signature_list().values())
-        self._prepare(shape, np.dtype(source["dtype"]), source["quantization"], sink["quantization"], logits)
+        signatures = list(self._interpreter.get_signature_list().values())
+        names = [*signatures[0]["inputs"], *signatures[0]["outputs"]] if signatures else [source["name"], sink["name"]]
+        self._prepare(_end(source, names[0]), _end(sink, names[-1]), batch)
+        if self.batch != shape[0]:
+            self._interpreter.resize_tensor_input(self._input, self._shape)
+            self._interpreter.allocate_tensors()
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -48,6 +52,14 @@ class Runner(BatchRunner):
         self._interpreter.invoke()
         output: NDArray[Any] = self._interpreter.get_tensor(self._output)
         return output
+
+
+def _end(details: Any, name: str) -> Tensor:
+    """Give an input or output of an interpreter, under its name in the signature."""
+    scale, zero_point = details["quantization"]
+    shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
+    quantized = (float(scale), int(zero_point)) if scale else (None, None)
+    return Tensor(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
 
 
 class TFLite:
@@ -58,6 +70,7 @@ class TFLite:
     precisions = tuple(Precision)
     unsupported: dict[Precision, str] = {}  # noqa: RUF012 (never changed)
     methods = ("minmax",)
+    variants = ("without XNNPACK",)
     packages = ("tensorflow", *(package for package in RUNTIMES.values() if package != "tensorflow"))
 
     def missing(self) -> str | None:
@@ -95,9 +108,21 @@ class TFLite:
         described = tflite_describe.describe(path, METADATA)
         return described if opened is None else replace(described, executed=tflite_describe.executed(opened))
 
-    def open(self, path: Path, *, threads: int = 1) -> Runner:
+    def look_inside(self, path: Path, images: Images) -> Inside:
+        """Run the interpreter's own kernels, operator by operator, and keep every tensor."""
+        with self.open(path) as runner:
+            parts = list(runner.parts(images))
+        opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
+        return tflite_trace.look_inside(opened, parts, len(images))
+
+    def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""
-        return Runner(path, threads)
+        return Runner(path, threads, batch, **(without_delegate(path) if variant else {}))
+
+
+def without_delegate(path: Path) -> dict[str, Any]:
+    """Give the setting under which the interpreter's own kernels compute every operator, not XNNPACK's."""
+    return {"experimental_op_resolver_type": _runtime(path).OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 
 
 def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
@@ -126,35 +151,12 @@ def _runtime(path: Path) -> ModuleType:
 
 def _as_converted(path: Path, contract: Contract) -> Contract:
     """Check the file's ends against the contract, and give it with the scale that only the converter knows."""
-    opened = interpreter(path)
-    found = []
-    for promised, end in (
-        (contract.input, opened.get_input_details()[0]),
-        (contract.output, opened.get_output_details()[0]),
-    ):
-        shape = tuple(None if size < 0 else size for size in end["shape_signature"].tolist())
-        if (np.dtype(end["dtype"]).name, shape) != (promised.dtype, promised.shape):
-            raise ConversionError(
-                f"the converter gave {end['dtype'].__name__} {shape} for {promised.name}, "
-                f"the contract says {promised.dtype} {promised.shape}."
-            )
-        found.append(_with_scale(promised, *end["quantization"]))
-    return replace(contract, input=found[0], output=found[1])
-
-
-def _with_scale(promised: Tensor, scale: float, zero_point: int) -> Tensor:
-    """Hold a tensor's scale and zero point to the contract; uint8 ends mean raw pixels and are given without."""
-    if promised.dtype == "float32":
-        return promised
-    expected = (1 / 255, 0) if promised.dtype == "uint8" else (promised.scale or scale, promised.zero_point)
-    if not math.isclose(scale, expected[0], rel_tol=1e-6) or zero_point != (
-        zero_point if expected[1] is None else expected[1]
-    ):
-        raise ConversionError(
-            f"the converter gave {promised.name} the scale {scale} and zero point {zero_point}, not {expected}: "
-            "the calibration images do not span black to white."
-        )
-    return promised if promised.dtype == "uint8" else replace(promised, scale=scale, zero_point=zero_point)
+    with Runner(path, threads=1, batch=1) as opened:
+        sink = opened.ends[1]
+        breaches = contract.breaches(opened.ends)
+    if breaches:
+        raise ConversionError(f"what the converter wrote breaks the contract: {'; '.join(breaches)}.")
+    return replace(contract, output=replace(contract.output, scale=sink.scale, zero_point=sink.zero_point))
 
 
 def _converter_error() -> type[Exception]:

@@ -1,0 +1,33 @@
+"""Runs a file that may not be what was exported in a process of its own first: a runtime can crash on it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+SECONDS = 120
+RUN = """
+import sys, numpy, pathlib
+from mnist_edge.errors import MnistEdgeError
+from mnist_edge.formats import format_of
+path = pathlib.Path(sys.argv[1])
+try:
+    format_of(path).open(path).run(numpy.eye(28, dtype=numpy.uint8)[None] * numpy.uint8(255))
+except MnistEdgeError:
+    pass  # the caller meets it too, and reports it
+"""
+
+
+def crash(path: Path) -> str | None:
+    """Say how a process dies that opens and runs this file; None where it does not."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, str(path)], capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"the runtime did not finish one image in {SECONDS} s"
+    if done.returncode < 0:
+        return f"the runtime crashes on it ({signal.Signals(-done.returncode).name})"
+    if done.returncode:
+        return f"the runtime fails on it ({done.stderr.strip().splitlines()[-1][:200]})"
+    return None

@@ -1,0 +1,75 @@
+"""Layer by layer: how far what a file computes is from what Keras computes, worst layer first."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.formats.base import Inside
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One Keras layer beside the tensor of a file that is nearest to it.
+
+    `sqnr` is the signal-to-quantization-noise ratio in dB, infinite where both are the same; `cosine` the cosine of the
+    angle between them; `largest` the largest difference, and `reach` the largest magnitude in Keras; `saturated` the
+    share of values that lie at an end of the file's range while Keras's lie beyond it: the others leave these out.
+    """
+
+    layer: str
+    tensor: str
+    sqnr: float
+    cosine: float
+    largest: float
+    reach: float
+    saturated: float
+
+
+def sqnr(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
+    """Give 10 log10 of the signal's power over the power of the difference, in dB; -inf where a value is not finite."""
+    noise = float(np.square(signal - candidate, dtype=np.float64).sum())
+    power = float(np.square(signal, dtype=np.float64).sum())
+    if not np.isfinite(noise):
+        return -float("inf")
+    return float("inf") if noise == 0 else 10 * float(np.log10(max(power, 1e-30) / noise))
+
+
+def saturated(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which values are at the lowest or highest number of the candidate while the signal goes beyond it."""
+    low, high = candidate.min(), candidate.max()
+    slack = 0.01 * (high - low)
+    return ((candidate == low) & (signal < low - slack)) | ((candidate == high) & (signal > high + slack))
+
+
+def candidates(values: NDArray[np.float32], inside: Inside) -> list[tuple[str, NDArray[np.float32]]]:
+    """Give the tensors of the shape of a layer's output, also as a Relu leaves them, which may come later in a file."""
+    found = [(name, tensor) for name, tensor in inside.tensors if tensor.shape == values.shape]
+    if values.min() >= 0:
+        found += [(f"{name} after Relu", np.maximum(tensor, 0)) for name, tensor in found if tensor.min() < 0]
+    return found
+
+
+def layer_errors(keras: Inside, other: Inside) -> tuple[LayerError, ...]:
+    """Compare two looks inside over the same images; layers for which the file has no tensor are left out."""
+    errors = []
+    for layer, values in keras.tensors:
+        found = candidates(values, other)
+        if not found:
+            continue
+        name, tensor = max(found, key=lambda item: sqnr(values, item[1]))
+        beyond = saturated(values, tensor)
+        right, given = values[~beyond], tensor[~beyond]
+        lengths = float(np.linalg.norm(right.astype(np.float64)) * np.linalg.norm(given.astype(np.float64)))
+        errors.append(
+            LayerError(
+                layer=layer,
+                tensor=name,
+                sqnr=sqnr(right, given),
+                cosine=float(np.vdot(right.astype(np.float64), given)) / lengths if lengths else 0.0,
+                largest=float(np.abs(right - given).max(initial=0)),
+                reach=float(np.abs(values).max()),
+                saturated=float(beyond.mean()),
+            )
+        )
+    return tuple(sorted(errors, key=lambda error: error.sqnr))

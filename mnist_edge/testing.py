@@ -1,0 +1,49 @@
+"""For the tests of your own project: `assert_parity("exports/cnn")`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.data import at_hand
+from mnist_edge.parity import verify
+from mnist_edge.tolerance import from_project, parse
+from mnist_edge.verdict import ParityReport, Status
+
+
+def assert_parity(
+    folder: str | Path,
+    *,
+    strict: bool = False,
+    data: str | Path | None = None,
+    tolerance: Mapping[str, Any] | None = None,
+) -> ParityReport:
+    """Fail the test that calls it where a file of an export does not give Keras's predictions.
+
+    Args:
+        folder: an export folder or a bundle of one.
+        strict: also fail where something could not be checked.
+        data: an mnist.npz or a folder of IDX files; else what is at hand, else the golden images.
+        tolerance: limits of your own, as in `[tool.mnist-edge.parity]`, which is read too: `{"int8.steps": 1}`.
+
+    Returns:
+        The report, for more checks of your own.
+
+    Raises:
+        AssertionError: with a line for each file and check that is not good, its reason and likely cause.
+        MnistEdgeError: nothing could be checked; the message says what to do.
+    """
+    given = {**from_project(Path.cwd()), **parse(tolerance or {}, "tolerance")}
+    report = verify(Path(folder), at_hand(Path(data) if data is not None else None), given)
+    if not report.good(strict):
+        raise AssertionError("\n".join([f"{folder} has no parity with Keras:", *_lines(report, strict)]))
+    return report
+
+
+def _lines(report: ParityReport, strict: bool) -> list[str]:
+    bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
+    lines = []
+    for result in report.results:
+        if result.status in bad:
+            told = [*result.reasons, *([str(result.diagnosis)] if result.diagnosis else [])]
+            lines += [f"{result.status} {result.artifact.path.name}: {line}" for line in told]
+    return lines + [f"{check.status} {check.name}: {check.detail}" for check in report.checks if check.status in bad]

@@ -1,0 +1,54 @@
+"""Looks inside a TFLite file: its kernels as real numbers, and what every operator gives, without XNNPACK."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.formats.base import Inside, Kernel
+
+LAYERS = {"CONV_2D": "OHWI", "FULLY_CONNECTED": "OI"}
+
+
+def look_inside(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Inside:
+    """Run an interpreter that preserves all tensors over numbers for its input, call by call; `count` are images."""
+    details = {item["index"]: item for item in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()
+    source = interpreter.get_input_details()[0]
+    made = [int(index) for op in operators for index in op["outputs"]]
+    constant = _constants(operators, made, source["index"])
+    found: dict[int, list[NDArray[np.float32]]] = {index: [] for index in made if index not in constant}
+    for part in parts:
+        interpreter.set_tensor(source["index"], part)
+        interpreter.invoke()
+        for index, values in found.items():
+            values.append(_real(interpreter.get_tensor(index), details[index]))
+    kernels = [
+        Kernel(f"{op['op_name'].lower()}_{op['index']}", _real(interpreter.get_tensor(index), details[index]), layout)
+        for op in operators
+        if (layout := LAYERS.get(op["op_name"])) and (index := int(op["inputs"][1])) in constant
+    ]
+    tensors = [(details[index]["name"], np.concatenate(values)[:count]) for index, values in found.items()]
+    return Inside(tuple(kernels), tuple(tensors))
+
+
+def _constants(operators: Any, made: list[int], source: int) -> set[int]:
+    """Give the tensors that depend on no image: what no operator makes, and what is made of such alone."""
+    constant = {int(index) for op in operators for index in op["inputs"]} - set(made) - {source}
+    for op in operators:
+        if {int(index) for index in op["inputs"]} <= constant | {-1}:
+            constant |= {int(index) for index in op["outputs"]}
+    return constant
+
+
+def _real(values: Any, details: Any) -> NDArray[np.float32]:
+    """Dequantize a tensor by its scales and zero points, along its quantized dimension."""
+    parameters = details["quantization_parameters"]
+    scales, zero_points = parameters["scales"], parameters["zero_points"]
+    real = np.array(values, np.float32)
+    if not len(scales):
+        return real
+    shape = [1] * real.ndim
+    if len(scales) > 1:
+        shape[parameters["quantized_dimension"]] = -1
+    return np.asarray((real - zero_points.reshape(shape)) * scales.reshape(shape), np.float32)
