@@ -1,9 +1,11 @@
 """The stage `bench`: how fast each exported file runs on this machine, measured side by side."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from mnist_edge import reference
 from mnist_edge.artifact import Artifact, Manifest, Precision
@@ -12,6 +14,8 @@ from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.base import Runner
 from mnist_edge.host import Host
 from mnist_edge.timing import LatencyStats, interleave
+
+NAME = "bench.json"
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,27 @@ def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) ->
         host=Host.read(),
         versions=runtime_versions(),
     )
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Read the results that `mnist-edge bench` left in a folder; None where it has not run there.
+
+    Raises:
+        FolderError: they are damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for item in content["results"]:
+            _ = item["file"], item["sha256"], item["invoke"]["p99_us"], item["call"]["p99_us"]
+        _ = content["host"]["cpu"], content["host"]["machine"], content["host"]["cores"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FolderError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Run mnist-edge bench again."
+        ) from error
+    return content
 
 
 def _whole_call(runner: Runner, golden: reference.Reference) -> Callable[[], object]:

@@ -11,10 +11,14 @@ import sys, numpy, pathlib
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.formats import format_of
 path = pathlib.Path(sys.argv[1])
-try:
-    format_of(path).open(path).run(numpy.eye(28, dtype=numpy.uint8)[None] * numpy.uint8(255))
-except MnistEdgeError:
-    pass  # the caller meets it too, and reports it
+file_format = format_of(path)
+image = numpy.eye(28, dtype=numpy.uint8)[None] * numpy.uint8(255)
+ways = [lambda name=name: file_format.open(path, variant=name).run(image) for name in (None, *file_format.variants)]
+for way in (*ways, lambda: file_format.look_inside(path, image)):
+    try:
+        way()
+    except MnistEdgeError:
+        pass  # the caller meets it too, and reports it
 """
 
 

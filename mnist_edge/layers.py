@@ -39,7 +39,8 @@ def saturated(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> ND
     """Tell which values are at the lowest or highest number of the candidate while the signal goes beyond it."""
     low, high = candidate.min(), candidate.max()
     slack = 0.01 * (high - low)
-    return ((candidate == low) & (signal < low - slack)) | ((candidate == high) & (signal > high + slack))
+    below, above = (candidate == low) & (signal < low - slack), (candidate == high) & (signal > high + slack)
+    return np.asarray(below | above)
 
 
 def candidates(values: NDArray[np.float32], inside: Inside) -> list[tuple[str, NDArray[np.float32]]]:

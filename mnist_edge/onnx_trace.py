@@ -101,7 +101,7 @@ class _Graph:
 def _dequantized(node: Any, values: Any, scale: Any, zero_point: Any = None) -> Any:
     axis = next((item.i for item in node.attribute if item.name == "axis"), 1)
     shape = [1] * values.ndim
-    if scale.ndim:
+    if scale.size > 1:
         shape[axis] = -1
     offset = 0 if zero_point is None else zero_point.astype(np.float32).reshape(shape)
     return (values.astype(np.float32) - offset) * scale.reshape(shape).astype(np.float32)

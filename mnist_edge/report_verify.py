@@ -15,9 +15,9 @@ from mnist_edge.verdict import ParityReport, Result, Status
 
 def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
     """Show the verdicts, the reason and cause of each that did not pass, the tolerances and other paths."""
-    columns = ("file", "verdict", "acc %", "drop", "95 % of drop", "flips", "margin", "max diff", "vs host")
-    longest = max(len(result.artifact.path.name) for result in report.results)
-    shown = len(columns) if width >= longest + 65 else 6
+    columns = ("file", "verdict", "acc %", "drop", "flips", "95 % of drop", "margin", "max diff", "vs host")
+    spare = width - max(len(result.artifact.path.name) for result in report.results)
+    shown = len(columns) if spare >= 65 else 6 if spare >= 45 else 5
     made = table(*columns[:shown])
     made.columns[1].no_wrap = True
     for result in report.results:
@@ -41,8 +41,8 @@ def _figures(result: Result) -> list[str]:
     return [
         f"{found.accuracy:.2%}"[:-1],
         f"{found.drop:+.2f}",
-        interval(result.interval),
         str(len(found.flips)),
+        interval(result.interval),
         f"{found.largest_margin:.3f}" if found.flips else "–",
         difference(found.largest_difference),
         difference(on_host.largest_difference) if on_host else "–",
@@ -61,10 +61,9 @@ def _words(report: ParityReport) -> list[Text]:
     lines = []
     for result in report.results:
         name = result.artifact.path.name
-        lines += [(result.status, f"{name}: {reason}") for reason in result.reasons]
-        lines += [(result.status, f"{name}: {note}") for note in result.notes]
         if result.diagnosis is not None:
             lines.append((result.status, f"{name}: {result.diagnosis}"))
+        lines += [(result.status, f"{name}: {line}") for line in (*result.reasons, *result.notes)]
         if result.interval is not None and result.comparison is not None and result.comparison.drop > 0:
             noise = "within noise" if result.interval.within_noise else "more than noise"
             if result.status is Status.FAIL or not result.interval.within_noise:
@@ -146,8 +145,8 @@ def layers_table(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str
     parts += [Text(f"SKIPPED  {name}: {why}", style=STYLES[Status.SKIPPED]) for name, why in skipped.items()]
     told = (
         "Against Keras on 50 golden images, computed operator by operator without optimizations. largest: of the "
-        "differences; of: Keras's largest value; saturated: values at an end of the file's range, left out of the other "
-        "figures. TFLite's int8 logits saturate below, where a class has under a ten-thousandth of the winner's "
-        "probability."
+        "differences; of: Keras's largest value; saturated: values at an end of the file's range, left out of the "
+        "other figures. TFLite's int8 logits saturate below, where a class has under a ten-thousandth of the "
+        "winner's probability."
     )
     return Group(*parts, Text(told, style="dim"))

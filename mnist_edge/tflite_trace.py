@@ -28,7 +28,11 @@ def look_inside(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Insi
         for op in operators
         if (layout := LAYERS.get(op["op_name"])) and (index := int(op["inputs"][1])) in constant
     ]
-    tensors = [(details[index]["name"], np.concatenate(values)[:count]) for index, values in found.items()]
+    tensors = [
+        (details[index]["name"], np.concatenate(values)[:count])
+        for index, values in found.items()
+        if values[0].shape[:1] == parts[0].shape[:1]  # an operator may also give a shape, which is no tensor of images
+    ]
     return Inside(tuple(kernels), tuple(tensors))
 
 

@@ -210,10 +210,11 @@ def save(trained: Trained, folder: Path) -> list[str]:
             stale = [artifact.path for artifact in Manifest.read(folder).artifacts]
         except FolderError:
             stale = []  # a damaged manifest names nothing that can be trusted
-        stale.append(folder / "reference.npz")
+        told = ("reference.npz", "bench.json", "report.html", "report.md")
+        stale = [path for path in (*stale, *(folder / name for name in told)) if path.is_file()]
         (folder / Manifest.NAME).unlink()
     for path in stale:
-        path.unlink(missing_ok=True)
+        path.unlink()
     with staged(folder / MODEL) as temporary:
         trained.model.save(temporary)
     write_json(folder / RECORD, trained.record)

@@ -20,9 +20,20 @@ FLOORS = (
     ("export", "parity", "bench", "predict"),
     ("tune", "testing"),
     ("report", "as_json", "junit"),
-    ("report_verify",),
+    ("report_verify", "plots"),
+    ("page",),
     ("cli.common",),
-    ("cli.models", "cli.formats", "cli.inspect", "cli.train", "cli.export", "cli.verify", "cli.bench", "cli.predict"),
+    (
+        "cli.models",
+        "cli.formats",
+        "cli.inspect",
+        "cli.train",
+        "cli.export",
+        "cli.verify",
+        "cli.bench",
+        "cli.predict",
+        "cli.report",
+    ),
     ("cli",),
     ("__main__",),
 )
@@ -89,12 +100,12 @@ THROW_AWAY = '''
 from pathlib import Path
 import numpy as np
 from mnist_edge.artifact import Contract, Precision
-from mnist_edge.errors import UnsupportedPrecision
+from mnist_edge.errors import ArtifactError, UnsupportedPrecision
 
 class Runner:
     def __init__(self, path):
         self.weights = [*np.load(path).values()]
-    batch = 1
+    batch, ends = 1, None
     def run(self, images):
         x = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
         x = np.maximum(x @ self.weights[0] + self.weights[1], 0) @ self.weights[2] + self.weights[3]
@@ -108,7 +119,7 @@ class Runner:
         pass
 
 class Npz:
-    name, suffix, packages, methods = "npz", ".npz", ("numpy",), ()
+    name, suffix, packages, methods, variants = "npz", ".npz", ("numpy",), (), ()
     precisions = (Precision.FLOAT32,)
     unsupported = dict.fromkeys(list(Precision)[1:], "it is thrown away")
     def missing(self):
@@ -122,7 +133,9 @@ class Npz:
         return self.contract(request.precision, request.ends)
     def describe(self, path):
         raise NotImplementedError
-    def open(self, path, *, threads=1):
+    def look_inside(self, path, images):
+        raise ArtifactError("it is thrown away")
+    def open(self, path, *, threads=1, batch=1, variant=None):
         return Runner(path)
 
 FORMAT = Npz()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import console, folder_argument, json_option, print_json, verbose_option
+from mnist_edge.cli.common import console, folder_argument, json_option, print_json, say, verbose_option
 
 
 @click.command("bench")
@@ -15,16 +15,24 @@ from mnist_edge.cli.common import console, folder_argument, json_option, print_j
 @json_option
 @verbose_option
 def command(folder: Path, runs: int, warmup: int, threads: int, json: bool) -> None:
-    """Time every exported file on this machine: batch 1, interleaved. --json keeps the raw samples.
+    """Time every exported file on this machine: batch 1, interleaved.
+
+    The raw samples are kept in the folder's bench.json, from which mnist-edge report takes latencies.
 
     \b
     Example: mnist-edge bench exports/cnn
     """
     from mnist_edge import as_json, report
-    from mnist_edge.bench import bench
+    from mnist_edge.bench import NAME, bench
+    from mnist_edge.files import write_json
 
     result = bench(folder, runs, warmup, threads)
+    content = as_json.bench(result)
+    try:
+        write_json(folder / NAME, content)
+    except OSError as error:
+        say(f"Note: {folder / NAME} could not be written ({error.strerror}); mnist-edge report will not show these.")
     if json:
-        print_json(as_json.bench(result))
+        print_json(content)
     else:
         console().print(report.bench_table(result))

@@ -71,7 +71,7 @@ def inside(model: Any, images: Images) -> Inside:
     folded = {
         layer.name: following
         for layer, following in pairwise(model.layers)
-        if isinstance(following, keras.layers.BatchNormalization) and following.input is layer.output
+        if isinstance(following, keras.layers.BatchNormalization) and following.input._keras_history.operation is layer
     }
     layers = [layer for layer in model.layers if hasattr(layer, "kernel") and layer.kernel.ndim in LAYOUTS]
     kernels = [

@@ -1,0 +1,55 @@
+"""`mnist-edge report`."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import (
+    PATH,
+    data_option,
+    folder_argument,
+    limits,
+    refuse_other_data,
+    say,
+    tolerance_option,
+    verbose_option,
+)
+
+
+@click.command("report")
+@folder_argument
+@data_option
+@tolerance_option
+@click.option("--strict", is_flag=True, help="Exit with 1 also where something had to be skipped.")
+@click.option("--out", type=PATH, help="Folder that gets the pages; the export folder where it is not given.")
+@verbose_option
+@click.pass_context
+def command(
+    ctx: click.Context, folder: Path, data: Path | None, tolerance: tuple[str, ...], strict: bool, out: Path | None
+) -> None:
+    """Verify an export and write report.html, one file that needs no network, and report.md.
+
+    Shows latency where mnist-edge bench has left its results in the folder. Exits with 1 where a file fails.
+
+    \b
+    Example: mnist-edge report exports/cnn
+    """
+    from mnist_edge.bench import read
+    from mnist_edge.cli.common import check_writable
+    from mnist_edge.data import at_hand
+    from mnist_edge.files import staged
+    from mnist_edge.page import render
+    from mnist_edge.parity import verify
+
+    given, dataset, target = limits(tolerance), at_hand(data), out or folder
+    result = verify(folder, dataset, given)
+    refuse_other_data(data, dataset, result)
+    check_writable(target)
+    for suffix, text in render(result, read(folder), strict).items():
+        path = target / f"report{suffix}"
+        with staged(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        say(f"Wrote {path}")
+    click.echo("PASS" if result.good(strict) else "FAIL")
+    if not result.good(strict):
+        ctx.exit(1)

@@ -1,0 +1,203 @@
+"""The report that `mnist-edge report` writes: one self-contained HTML file, and a Markdown one of the same facts."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from mnist_edge import __version__, plots
+from mnist_edge.artifact import LABELS
+from mnist_edge.compare import Pair, margins
+from mnist_edge.imports import need
+from mnist_edge.report import difference, end, size
+from mnist_edge.report_verify import interval, worst_findings
+from mnist_edge.tolerance import figure
+from mnist_edge.verdict import KERAS_NAME, ParityReport, Result, Status
+
+SHOWN, LISTED = 60, 40
+NOISE = {True: "within noise", False: "more than noise"}
+MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.SKIPPED: "–"}
+
+
+def render(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool = False) -> dict[str, str]:
+    """Give the pages by their file's suffix, `.html` and `.md`.
+
+    Args:
+        report: what `verify` found.
+        bench: what `bench` wrote; results of other files than these are left out, and that is said.
+        strict: what was skipped counts as a failure.
+
+    Raises:
+        MissingRuntime: Jinja2 or matplotlib is not installed.
+    """
+    jinja2 = need("jinja2", "jinja2", "writing a report")
+    need("matplotlib", "matplotlib", "writing a report")
+    facts = _facts(report, bench, strict)
+    pages = {}
+    for suffix, escape in ((".html", True), (".md", False)):
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("mnist_edge"), autoescape=escape, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.globals["mark"] = lambda status: f"{MARKS[Status(status)]} {status}"
+        pages[suffix] = environment.get_template(f"report{suffix}.j2").render(facts) + "\n"
+    return pages
+
+
+def _facts(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool) -> dict[str, Any]:
+    """Collect what both templates show; numbers are formatted here, once."""
+    outputs = report.outputs
+    files = {name: values for name, values in outputs.items() if name != KERAS_NAME}
+    latency, left_out = _latency(report, bench)
+    return {
+        "report": report,
+        "good": report.good(strict),
+        "counts": {status: report.statuses().count(status) for status in Status},
+        "rows": [_row(result) for result in report.results],
+        "names": list(outputs),
+        "matrix": _matrix(report),
+        "pairs": [{**asdict(pair), "told": _images(pair)} for pair in report.pairs],
+        "flips": _flips(report)[:SHOWN],
+        "flip_count": len(_flips(report)),
+        "tolerances": [
+            {
+                "name": f"{precision}.{finding.limit.name}",
+                "words": finding.limit.words,
+                "needed": figure(finding.needed),
+                "allowed": figure(finding.limit.allowed),
+                "unit": finding.limit.unit,
+                "origin": finding.limit.origin,
+                "file": name,
+                "good": finding.good,
+            }
+            for precision, finding, name in worst_findings(report.results)
+        ],
+        "paths": [
+            {
+                "file": result.artifact.path.name,
+                "name": path.name,
+                "flips": len(path.flips),
+                "difference": path.error or difference(path.largest_difference),
+                "good": path.good,
+            }
+            for result in report.results
+            for path in result.paths
+        ],
+        "layers": {item.artifact.path.name: item.look.errors for item in report.results if item.look is not None},
+        "confusion": {name: _confusion(report, values) for name, values in outputs.items()},
+        "histograms": plots.histograms(report.sample.keras, files) if files else "",
+        "latency": latency,
+        "latency_host": (bench or {}).get("host"),
+        "latency_left_out": left_out,
+        "contracts": [
+            (result.artifact.path.name, end(contract.input), contract.input.meaning, end(contract.output))
+            for result in report.results
+            if (contract := result.artifact.contract)
+        ],
+        "labels": LABELS,
+        "version": __version__,
+    }
+
+
+def _row(result: Result) -> dict[str, Any]:
+    found = result.comparison
+    row: dict[str, Any] = {
+        "file": result.artifact.path.name,
+        "precision": str(result.artifact.precision),
+        "status": str(result.status),
+        "size": size(result.artifact.bytes),
+        "sha256": result.artifact.sha256,
+        "reasons": result.reasons,
+        "notes": result.notes,
+        "diagnosis": result.diagnosis,
+    }
+    if found is not None:
+        row |= {
+            "accuracy": f"{found.accuracy:.2%}",
+            "drop": f"{found.drop:+.2f}",
+            "interval": interval(result.interval),
+            "noise": "" if result.interval is None else NOISE[result.interval.within_noise],
+            "flips": len(found.flips),
+            "margin": f"{found.largest_margin:.3f}" if found.flips else "–",
+            "difference": difference(found.largest_difference),
+            "host": difference(result.on_host.largest_difference) if result.on_host else "–",
+        }
+    return row
+
+
+def _matrix(report: ParityReport) -> list[list[str]]:
+    """Give the counts of images that change class as a square, with Keras's largest margin beside those over zero."""
+    names = list(report.outputs)
+    cells = [["·"] * len(names) for _ in names]
+    for pair in report.pairs:
+        row, column = names.index(pair.first), names.index(pair.second)
+        cells[row][column] = cells[column][row] = str(len(pair.flips))
+    return cells
+
+
+def _images(pair: Pair) -> str:
+    """List the images of a pair with their margins, the largest margin first."""
+    ranked = sorted(zip(pair.margins, pair.flips, strict=True), reverse=True)
+    more = f" and {len(ranked) - LISTED} more" if len(ranked) > LISTED else ""
+    return ", ".join(f"{image} ({margin:.3f})" for margin, image in ranked[:LISTED]) + more
+
+
+def _flips(report: ParityReport) -> list[dict[str, Any]]:
+    """Give every image on which a file's class is not Keras's, the largest margin first, with all opinions."""
+    sample = report.sample
+    files = {name: values for name, values in report.outputs.items() if name != KERAS_NAME}
+    before = sample.keras.argmax(axis=1)
+    changed = {name: values.argmax(axis=1) != before for name, values in files.items()}
+    images = np.flatnonzero(np.any(list(changed.values()), axis=0)) if changed else np.zeros(0, np.int64)
+    margin = margins(sample.keras)
+    found = []
+    for image in sorted(images.tolist(), key=lambda index: -float(margin[index])):
+        opinions: dict[int, list[tuple[str, float]]] = defaultdict(list)
+        for name, values in files.items():
+            said = int(values[image].argmax())
+            opinions[said].append((name, float(values[image, said])))
+        found.append(
+            {
+                "index": image,
+                "label": int(sample.labels[image]),
+                "picture": plots.digit(sample.images[image]),
+                "keras": int(before[image]),
+                "confidence": f"{sample.keras[image].max():.3f}",
+                "margin": f"{margin[image]:.3f}",
+                "others": [
+                    {"said": said, "files": [f"{name} ({probability:.3f})" for name, probability in items]}
+                    for said, items in sorted(opinions.items())
+                    if said != before[image]
+                ],
+            }
+        )
+    return found
+
+
+def _confusion(report: ParityReport, values: Any) -> list[list[int]]:
+    table = np.zeros((10, 10), np.int64)
+    np.add.at(table, (report.sample.labels, values.argmax(axis=1)), 1)
+    return [[int(count) for count in row] for row in table]
+
+
+def _latency(report: ParityReport, bench: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Join bench results with these files by SHA-256; give the rows, and the files that were measured as others."""
+    known = {result.artifact.sha256 for result in report.results}
+    results = bench["results"] if bench else []
+    rows = [
+        {
+            "file": item["file"],
+            **{
+                f"{kind}_{name}": f"{item[kind][f'{name}_us']:.1f}"
+                for kind in ("invoke", "call")
+                for name in PERCENTILES
+            },
+        }
+        for item in results
+        if item["sha256"] in known
+    ]
+    return rows, [item["file"] for item in results if item["sha256"] not in known]
+
+
+PERCENTILES = ("p50", "p90", "p99")
