@@ -17,7 +17,7 @@ from mnist_edge.formats.base import Format, Inside, Runner
 from mnist_edge.formats.keras import LOGITS, inside, load_model, predict_pixels
 from mnist_edge.layers import LayerError, candidates, layer_errors, sqnr
 
-FEW = 50
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Look:
 
     `unseen` says what could not be compared, and why.
 
-    `suspicions` are what a calibration may have chosen; they count only where the file fails otherwise.
+    `suspicions` are what a calibration or another unit may explain too; they count only where the file fails otherwise.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -91,17 +91,22 @@ def _of_kernels(keras: Inside, file: Inside) -> tuple[list[Cause], float | None,
 
 
 def _of_layers(keras: Inside, file: Inside) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
-    """Give the faults, and the ranges that are too small, of the first layer that has any: later ones inherit them."""
+    """Give the fault of the first layer that has one (later ones inherit it), and what may be one.
+
+    That another tensor is right makes a fault a suspicion: a file may compute the same numbers in another unit first.
+    """
     for layer, values in keras.tensors:
         faults: list[Cause] = []
-        ranges: list[Cause] = []
+        suspicions: list[Cause] = []
+        right = False
         for _, tensor in candidates(values, file):
             # int8 logits may saturate below, where no class has a chance
-            right = np.maximum(values, tensor.min()) if layer == LOGITS else values
-            faults += causes.of_activations(layer, right, tensor)
-            ranges += causes.of_range(layer, right, tensor)
-        if faults or ranges:
-            return tuple(faults[:1]), tuple(ranges[:1])
+            expected = np.maximum(values, tensor.min()) if layer == LOGITS else values
+            right = right or sqnr(expected, tensor) >= causes.SAME
+            faults += causes.of_activations(layer, expected, tensor)
+            suspicions += causes.of_range(layer, expected, tensor)
+        if faults or suspicions:
+            return ((), tuple([*faults, *suspicions][:1])) if right else (tuple(faults[:1]), tuple(suspicions[:1]))
     return (), ()
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.formats.base import Inside, Kernel
 
+INTEGERS = {"MatMulInteger", "ConvInteger"}
 LAYERS = {"Conv": "OIHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}
 
 
@@ -18,7 +19,9 @@ def widened(path: Path) -> tuple[Any, list[str]]:
     proto = onnx.load(path)
     inferred = onnx.shape_inference.infer_shapes(proto).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
-    names = [name for node in proto.graph.node for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT]
+    whole = {name for node in proto.graph.node if node.op_type in INTEGERS for name in node.output}
+    nodes = [node for node in proto.graph.node if not (node.op_type == "Cast" and node.input[0] in whole)]
+    names = [name for node in nodes for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT]
     ends = {value.name for value in proto.graph.output}
     proto.graph.output.extend(value for value in inferred.value_info if value.name in set(names) - ends)
     return proto, names

@@ -144,7 +144,7 @@ def layers_table(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str
         parts.append(made)
     parts += [Text(f"SKIPPED  {name}: {why}", style=STYLES[Status.SKIPPED]) for name, why in skipped.items()]
     told = (
-        "Against Keras on 50 golden images, computed operator by operator without optimizations. largest: of the "
+        "Against Keras on 20 golden images, computed operator by operator without optimizations. largest: of the "
         "differences; of: Keras's largest value; saturated: values at an end of the file's range, left out of the "
         "other figures. TFLite's int8 logits saturate below, where a class has under a ten-thousandth of the "
         "winner's probability."

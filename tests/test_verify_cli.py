@@ -91,7 +91,7 @@ def test_layers_are_told_worst_first_and_show_where_it_went_wrong(
     errors = json.loads(run("verify", folder, "--layers", "--json", check=1).stdout)["layers"][name]
     by_layer = {item["layer"]: item["sqnr"] for item in errors}
     assert by_layer["pool"] > 100 > 25 > by_layer["hidden"]
-    assert "Against Keras on 50 golden images" in run("verify", folder, "--layers", check=1).stdout
+    assert "Against Keras on 20 golden images" in run("verify", folder, "--layers", check=1).stdout
 
 
 def test_junit_has_a_case_for_each_file_and_check(run: Run, exports: Path, tmp_path: Path) -> None:
