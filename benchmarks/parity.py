@@ -1,10 +1,10 @@
 """Time `verify` beside bare loops over the same runtimes: all 10 000 test images, one image a call, in one process.
 
-    python benchmarks/parity.py [FOLDER] [--rounds 5]      (after make export; on a machine that does nothing else)
+    python benchmarks/parity.py [FOLDER …] [--rounds 5]      (after make export; on a machine that does nothing else)
 
 The loops do what anybody writes: Keras in batches of 1 000, and each file's runtime image by image on inputs that were
-prepared before. `verify` also compares everything with everything, computes each file in other ways, looks inside it and
-checks every digest. Rounds take turns. Writes results/parity.json and results/parity.md.
+prepared before. `verify` also compares everything with everything, computes each file in other ways, looks inside it
+and checks every digest. Rounds take turns. Writes results/parity.json and results/parity.md.
 """
 
 import argparse
@@ -72,16 +72,11 @@ def prepared(artifact: Artifact, images: Any) -> Any:
     return pixels.reshape(-1, *(size or 1 for size in image.shape))
 
 
-def main() -> None:
-    """Run the rounds and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("exports/cnn"))
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    dataset, manifest = data.load(), Manifest.read(options.folder)
-    images = dataset.test.images
-    loops = [LOOPS[item.path.suffix](item, prepared(item, images)) for item in manifest.artifacts]
-    model = load_model(options.folder / "model.keras")
+def measure(folder: Path, dataset: data.Dataset, rounds: int) -> dict[str, Any]:
+    """Time both in turns; seconds of each round."""
+    images, artifacts = dataset.test.images, Manifest.read(folder).artifacts
+    loops = [LOOPS[item.path.suffix](item, prepared(item, images)) for item in artifacts]
+    model = load_model(folder / "model.keras")
 
     def bare() -> None:
         predict(model, images)
@@ -89,27 +84,40 @@ def main() -> None:
             loop()
 
     def whole() -> None:
-        assert verify(options.folder, dataset).good(strict=True)
+        assert verify(folder, dataset).good(strict=True)
 
     seconds: dict[str, list[float]] = {"bare": [], "verify": []}
-    for number in range(options.rounds + 1):
+    for number in range(rounds + 1):
         for name, call in (("bare", bare), ("verify", whole)):
             start = time.perf_counter()
             call()
             if number:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
-        print({name: round(values[-1], 2) for name, values in seconds.items() if values}, flush=True)
-    ratios = sorted(one / other for one, other in zip(seconds["verify"], seconds["bare"], strict=True))
-    count = len(manifest.artifacts)
-    rows = [
-        f"| bare loops: Keras and {count} files, 10 000 images | {statistics.median(seconds['bare']):.2f} | 1 |",
-        f"| `mnist-edge verify` in the same process | {statistics.median(seconds['verify']):.2f} | "
-        f"{statistics.median(ratios):.2f}× ({ratios[0]:.2f}–{ratios[-1]:.2f}) |",
-    ]
-    heads = ["| what | seconds, median | time against bare, median of rounds (lowest–highest) |", "|---|---|---|"]
-    about = {"host": asdict(Host.read()), "versions": runtime_versions(), "files": count, "seconds": seconds}
+    return {"files": [item.path.name for item in artifacts], **seconds}
+
+
+def markdown(results: list[dict[str, Any]]) -> str:
+    """Give the table, one line a folder."""
+    lines = ["| files | bare loops, s | `verify`, s | ratio, median of rounds (lowest–highest) |", "|---|---|---|---|"]
+    for found in results:
+        ratios = sorted(one / other for one, other in zip(found["verify"], found["bare"], strict=True))
+        bare, whole = (statistics.median(found[name]) for name in ("bare", "verify"))
+        spread = f"{statistics.median(ratios):.2f}× ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+        lines.append(f"| Keras and {len(found['files'])} files of `cnn` | {bare:.2f} | {whole:.2f} | {spread} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the rounds and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*", default=[Path("exports/cnn")])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    dataset = data.load()
+    results = [measure(folder, dataset, options.rounds) for folder in options.folders]
+    about = {"host": asdict(Host.read()), "versions": runtime_versions(), "results": results}
     (RESULTS / "parity.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "parity.md").write_text("\n".join([*heads, *rows]) + "\n", encoding="utf-8")
+    (RESULTS / "parity.md").write_text(markdown(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

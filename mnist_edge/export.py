@@ -4,8 +4,8 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ HELD_OUT_PER_CLASS = 1000
 
 @dataclass(frozen=True)
 class Exported:
-    """The new manifest, the earlier artifacts left out of it (damaged, or of another model), and those written now."""
+    """The new manifest, the earlier artifacts left out of it (damaged, or foreign), and those written now."""
 
     manifest: Manifest
     left_out: tuple[str, ...]
@@ -131,11 +131,8 @@ def export(
     start = source(folder, dataset)
     record = start.record
     calibration = dataset.train.images[start.calibration]
-    earlier, left_out = _earlier(folder, record["weights_sha256"])
+    artifacts, outputs, left_out = _earlier(folder, record["weights_sha256"])
     model = folder.resolve().name
-    artifacts = {artifact.path.name: artifact for artifact in earlier.artifacts} if earlier else {}
-    outputs = {name: values for name, values in _outputs(folder, earlier).items() if name in artifacts}
-
     written = []
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
     with _removed(staging), measuring(folder / training.MODEL, start.model, calibration) as measured:
@@ -190,7 +187,7 @@ def export(
         for path in staging.iterdir():
             path.replace(folder / path.name)
         manifest.write()
-    return Exported(manifest, left_out, tuple(written))
+    return Exported(manifest, tuple(name for name in left_out if name not in written), tuple(written))
 
 
 def _order(artifact: Artifact) -> tuple[int, int, int, str]:
@@ -240,24 +237,29 @@ def _metadata(model: str, precision: Precision, record: dict[str, Any], packages
     }
 
 
-def _earlier(folder: Path, weights: str) -> tuple[Manifest | None, tuple[str, ...]]:
-    """Give the manifest that is there, less the artifacts that are damaged or came from other weights."""
+def _earlier(folder: Path, weights: str) -> tuple[dict[str, Artifact], dict[str, Any], tuple[str, ...]]:
+    """Give the artifacts that are there and whole, their recorded outputs, and the names of the others.
+
+    The others are damaged, came from other weights, or were written by a version with another `reference.npz`.
+    """
     try:
         manifest = Manifest.read(folder)
-        manifest.check(reference.NAME)
+    except FolderError:
+        return {}, {}, ()
+    names = tuple(artifact.path.name for artifact in manifest.artifacts)
+    try:
+        outputs = reference.Reference.read(manifest.check(reference.NAME)).outputs
     except (FolderError, ArtifactError):
-        return None, ()
+        return {}, {}, names
     if manifest.about.get("weights_sha256") != weights:
-        return None, tuple(artifact.path.name for artifact in manifest.artifacts)
-    whole, left_out = [], []
+        return {}, {}, names
+    whole = {}
     for artifact in manifest.artifacts:
-        try:
+        with suppress(ArtifactError):
             artifact.check()
-            whole.append(artifact)
-        except ArtifactError:
-            left_out.append(artifact.path.name)
-    return replace(manifest, artifacts=tuple(whole)), tuple(left_out)
-
-
-def _outputs(folder: Path, earlier: Manifest | None) -> dict[str, Any]:
-    return reference.Reference.read(folder / reference.NAME).outputs if earlier else {}
+            whole[artifact.path.name] = artifact
+    return (
+        whole,
+        {name: outputs[name] for name in whole if name in outputs},
+        tuple(name for name in names if name not in whole),
+    )

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import faults
 import numpy as np
 import onnx
 import onnxruntime
@@ -273,6 +274,13 @@ def test_a_second_export_adds_and_a_damaged_file_is_left_out(run: Run, exports: 
     done = run("export", "--model", "mlp", "--out", tmp_path, "--int8", "--format", "tflite")
     assert "mlp-int8.onnx is damaged" in done.stderr
     assert {item.path.name for item in Manifest.read(folder).artifacts} == {"mlp-float32.tflite", "mlp-int8.tflite"}
+    np.savez(folder / "reference.npz", images=np.zeros(1))  # as a version with another reference wrote it
+    faults.resign(folder, "reference.npz")
+    assert "Export again" in run("verify", folder, check=2).stderr
+    done = run("export", "--model", "mlp", "--out", tmp_path, "--int8", "--format", "tflite")
+    assert "mlp-float32.tflite is damaged, of another model or of another version" in done.stderr
+    assert "mlp-int8.tflite is" not in done.stderr
+    run("verify", folder, "--strict")
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 

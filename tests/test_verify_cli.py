@@ -60,7 +60,7 @@ def test_a_foreign_int8_file_is_recognized_by_what_it_computes(run: Run, exports
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("{mlp}/mlp-int8.onnx",), "give its folder, or --reference"),
+        (("{mlp}/mlp-int8.onnx",), "give the export folder that it is in, or --reference"),
         (("{mlp}", "--reference", "{mlp}/reference.npz"), "--reference goes with one file"),
         (("{mlp}/none.onnx", "--reference", "{mlp}/reference.npz"), "there is no file"),
         (("{mlp}/reference.npz", "--reference", "{mlp}/reference.npz"), "none of the endings"),

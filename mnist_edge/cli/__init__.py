@@ -24,6 +24,7 @@ def commands() -> None:
     mnist-edge export --int8        train if need be, convert, write exports/cnn
     mnist-edge verify               do the files give Keras's predictions?
     mnist-edge bench                how fast are they on this machine?
+    mnist-edge report               all of that as one HTML page
     mnist-edge predict digit.png    what digit is this?
     """
 

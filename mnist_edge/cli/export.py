@@ -135,7 +135,7 @@ def command(
 
     exported = export(folder, dataset, pairs, ends, tell, tuned)
     for name in exported.left_out:
-        say(f"Note: {name} is damaged or of another model, and is no longer in the manifest. Export it again.")
+        say(f"Note: {name} is damaged, of another model or of another version, and left out. Export it again.")
     if json:
         print_json(exported.manifest.to_json())
         return

@@ -93,7 +93,7 @@ def _verify(
         if precision is not None:
             raise click.UsageError("--precision goes with --reference: a folder's manifest knows it.")
         if target.is_file():
-            raise click.UsageError(f"{target} is a file: give its folder, or --reference with a reference.npz.")
+            raise click.UsageError(f"{target} is a file; give the export folder that it is in, or --reference.")
         result = verify(target, dataset, given)
     else:
         if target.is_dir():
