@@ -16,9 +16,16 @@ from mnist_edge.layers import saturated, sqnr
 Array = NDArray[np.float32]
 
 SAME = 25.0  # dB: int8 weights and activations give 30 to 50, 4-bit weights 8 to 20
+EXACT = 100.0  # dB: float32 kernels
 ROUNDED = 5.0  # dB: under this it is no rounding
 LEVELS = 16
 CHANNELS_FIRST = (2, 0, 1)
+LAYOUT, SCALE, CHANNEL_SCALES = "NHWC weights read as NCHW", "wrong scale", "per-channel scales misread"
+REWRITES = {
+    LAYOUT,
+    SCALE,
+    CHANNEL_SCALES,
+}  # what a converter also does rightly, folding BatchNorm or Permute into a kernel
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ def of_kernel(right: Kernel, found: Kernel, ours: Array, picture: tuple[int, ...
     for other in _layouts(right, found.layout, theirs.shape, picture):
         if sqnr(other, theirs) >= SAME:
             evidence = f"the weights of {layer} are Keras's in another order of axes"
-            yield Cause("NHWC weights read as NCHW", evidence)
+            yield Cause(LAYOUT, evidence)
             return
     channel = found.layout.index("O")
     flat, right_flat = (np.moveaxis(array, channel, 0).reshape(array.shape[channel], -1) for array in (theirs, ours))
@@ -170,10 +177,10 @@ def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Cause]:
     ratio = (found * right).sum(axis=1, keepdims=True) / np.maximum((right * right).sum(axis=1, keepdims=True), 1e-30)
     if sqnr(right * ratio, found) >= SAME:
         if np.ptp(ratio) < 0.02 * np.abs(ratio).max():
-            yield Cause("wrong scale", f"every weight of {layer} is {_span(ratio)} × Keras's")
+            yield Cause(SCALE, f"every weight of {layer} is {_span(ratio)} × Keras's")
         else:
             evidence = f"the channels of {layer} are {_span(ratio)} × Keras's, each in itself the same"
-            yield Cause("per-channel scales misread", evidence)
+            yield Cause(CHANNEL_SCALES, evidence)
         return
     levels = max(len(np.unique(row)) for row in found) if found.shape[1] > LEVELS else len(np.unique(found))
     if levels <= LEVELS and sqnr(right, found) >= ROUNDED:
@@ -240,7 +247,7 @@ def of_activations(layer: str, right: Array, found: Array) -> Iterator[Cause]:
         return
     ratio = float((found * right).sum() / max(float((right * right).sum()), 1e-30))
     if abs(ratio - 1) > 0.1 and sqnr(right * np.float32(ratio), found) >= SAME - 5:
-        yield Cause("wrong scale", f"the output of {layer} is {ratio:.3g} × Keras's")
+        yield Cause(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
         return
 
 

@@ -18,6 +18,7 @@ from mnist_edge.formats.keras import LOGITS, inside, load_model, predict_pixels
 from mnist_edge.layers import LayerError, candidates, layer_errors, sqnr
 
 FEW = 20
+SAME_NETWORK = 40.0  # dB at the logits: int8 files of the recipes have 40 to 50, with 4-bit weights 20 to 35
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Look:
 
     `unseen` says what could not be compared, and why.
 
-    `suspicions` are what a calibration or another unit may explain too; they count only where the file fails otherwise.
+    `suspicions` are what a calibration, a unit or a rewritten kernel may explain too; they count only where the file
+    fails otherwise.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -67,11 +69,15 @@ def look_inside(witness: Witness, file_format: Format, path: Path) -> Look:
     except (ArtifactError, MissingRuntime) as error:
         return Look(unseen=str(error))
     errors = layer_errors(keras, file)
-    found, worst, unseen = _of_kernels(keras, file)
-    if found:
-        return Look(tuple(found), worst_kernel=worst, errors=errors)
-    faults, ranges = _of_layers(keras, file)
-    return Look(faults, ranges, worst, unseen, errors)
+    kernels, worst, unseen = _of_kernels(keras, file)
+    at_end = next((error.sqnr for error in errors if error.layer == keras.tensors[-1][0]), -float("inf"))
+    if at_end >= SAME_NETWORK:  # what differs on the way makes no difference in the end: it was rewritten
+        return Look((), (), worst, unseen, errors)
+    rewritten = tuple(cause for cause in kernels if cause.name in causes.REWRITES and at_end < causes.SAME)
+    found = tuple(cause for cause in kernels if cause.name not in causes.REWRITES)
+    if found or rewritten:
+        return Look(found, rewritten, worst, unseen, errors)
+    return Look(*_of_layers(keras, file), worst, unseen, errors)
 
 
 def _of_kernels(keras: Inside, file: Inside) -> tuple[list[Cause], float | None, str | None]:
@@ -131,15 +137,20 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The likely causes, the likeliest first, and what could not be looked at; no cause means that it is unknown."""
+    """The likely causes, the likeliest first, and what could not be looked at; no cause means that it is unknown.
+
+    `coarse` tells of a quantized file without a known fault that its kernels were compared and are Keras's.
+    """
 
     causes: tuple[Cause, ...]
     unseen: str | None = None
+    coarse: bool = False
 
     def __str__(self) -> str:
         unseen = f"; not compared: {self.unseen}" if self.unseen else ""
         if not self.causes:
-            return f"cause unknown: no known fault explains what the file gives{unseen}"
+            coarse = "; every kernel is Keras's, so quantization itself may be too coarse here" if self.coarse else ""
+            return f"cause unknown: no known fault explains what the file gives{coarse}{unseen}"
         return f"likely cause: {'; '.join(map(str, self.causes))}{unseen}"
 
 
@@ -151,7 +162,8 @@ def diagnose(suspect: Suspect, runner: Runner, witness: Witness | None, look: Lo
         return Diagnosis(at_ends + behind)
     before = tuple(_before_the_network(suspect, runner, witness))
     inside = before or look.causes or look.suspicions
-    return Diagnosis(at_ends + inside, None if inside else look.unseen)
+    same = look.worst_kernel is not None and causes.SAME <= look.worst_kernel < causes.EXACT
+    return Diagnosis(at_ends + inside, None if inside else look.unseen, same and not inside)
 
 
 def _at_the_ends(suspect: Suspect, runner: Runner) -> Iterator[Cause]:

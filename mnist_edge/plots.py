@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.compare import Outputs
+from mnist_edge.quiet import quiet
 
 
 def digit(image: NDArray[np.uint8]) -> str:
@@ -21,10 +22,11 @@ def digit(image: NDArray[np.uint8]) -> str:
 
 def histograms(reference: Outputs, outputs: Mapping[str, Outputs]) -> str:
     """Draw, for each file, how large the largest difference in probability is on how many images; an SVG element."""
-    import matplotlib
+    with quiet():  # the first time on a machine, matplotlib tells that it looks for fonts
+        import matplotlib
 
-    matplotlib.use("svg")
-    from matplotlib import pyplot
+        matplotlib.use("svg")
+        from matplotlib import pyplot
 
     edges = np.linspace(-9, 0, 37)
     rows = -(-len(outputs) // 2)

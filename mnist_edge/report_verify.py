@@ -30,7 +30,7 @@ def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
     if shown == len(columns):
         told += "; margin: Keras's largest lead on a flip; diff: in probability; vs host: against the exporting host."
     else:
-        told += ". A wider terminal shows more columns, mnist-edge report and --json everything."
+        told += ". A wider terminal shows more columns, the report and --json everything."
     return Group(made, *_words(report), tolerance_table(report.results, width), _paths(report), Text(told, style="dim"))
 
 

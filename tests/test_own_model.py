@@ -125,3 +125,34 @@ def test_tune_latency_measures_candidates_and_keeps_one(run: Run, exports: Path,
             assert artifact["quantization"]["quantization"] == fastest["quantization"]
             assert len(timed) >= 2
     run("verify", folder)
+
+
+def test_kernels_that_a_converter_rewrites_are_no_fault(run: Run, mnist: Dataset, tmp_path: Path) -> None:
+    """Rescaling, Permute and BatchNorm before and behind a Relu: converters fold them into kernels, each in its way."""
+    keras = need_keras("a test")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Rescaling(2.0, offset=-1.0),
+            layers.Permute((2, 1, 3)),
+            layers.Conv2D(8, 3, strides=2, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Conv2D(8, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    keras.utils.set_random_seed(2)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    images = mnist.train.images[:4000, ..., None].astype(np.float32) / 255
+    model.fit(images, mnist.train.labels[:4000], batch_size=64, epochs=2, verbose=0)
+    model.save(tmp_path / "folded.keras")
+    run("export", "--from", tmp_path / "folded.keras", "--float32", "--out", tmp_path)
+    content = json.loads(run("verify", tmp_path / "folded", "--strict", "--json").stdout)
+    (check,) = [item for item in content["checks"] if item["name"] == "kernels and layers are Keras's"]
+    assert "rewrote kernels" in check["detail"]
