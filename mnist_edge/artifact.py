@@ -97,7 +97,9 @@ class Contract:
                     lines.append(f"the {what} of {promised.name} is {now} in the file, {was} in the contract")
             if found.scale is None:
                 continue
-            scale, zero_point = (1 / 255, 0) if promised.dtype == "uint8" else (promised.scale, promised.zero_point)
+            scale, zero_point = promised.scale, promised.zero_point
+            if promised.dtype == "uint8" and scale is None:  # raw pixels
+                scale, zero_point = 1 / 255, 0
             if scale is not None and not math.isclose(scale, found.scale, rel_tol=1e-6):
                 lines.append(
                     f"the scale of {promised.name} is {found.scale:.6g} in the file, {scale:.6g} in the contract"

@@ -16,7 +16,7 @@ from mnist_edge.layers import saturated, sqnr
 Array = NDArray[np.float32]
 
 SAME = 25.0  # dB: int8 weights and activations give 30 to 50, 4-bit weights 8 to 20
-EXACT = 100.0  # dB: float32 kernels
+GAIN = 10.0  # dB: what undoing a fault has to win
 ROUNDED = 5.0  # dB: under this it is no rounding
 LEVELS = 16
 CHANNELS_FIRST = (2, 0, 1)
@@ -165,8 +165,8 @@ def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Cause]:
         yield Cause("swapped channels", f"output channels {where} of {layer} have each other's weights")
         return
     columns = _match(right.T, found.T)
-    moved = np.flatnonzero(columns != np.arange(right.shape[1])) if columns is not None else np.zeros(0, np.int64)
-    if columns is not None and len(moved) < len(columns) / 2 and sqnr(right, found[:, columns]) >= SAME:
+    if columns is not None and sqnr(right, found[:, columns]) >= SAME:
+        moved = np.flatnonzero(columns != np.arange(len(columns)))
         yield Cause("swapped channels", f"{len(moved)} input channels of {layer} have each other's weights")
         return
     offset = (found - right).mean(axis=1, keepdims=True)
@@ -229,6 +229,7 @@ def _layouts(right: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[
     for rows in orders:
         yield rows.transpose([right.layout.index(axis) for axis in layout])
         yield rows.T.reshape(shape) if layout == right.layout else rows.reshape(shape)
+        yield rows.reshape(rows.shape[::-1]).T.reshape(shape)
 
 
 def of_activations(layer: str, right: Array, found: Array) -> Iterator[Cause]:
@@ -241,24 +242,21 @@ def of_activations(layer: str, right: Array, found: Array) -> Iterator[Cause]:
         moved = np.flatnonzero(order != np.arange(len(order)))
         yield Cause("swapped channels", f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged")
         return
+    needed = max(SAME - 5, sqnr(right, found) + GAIN)
     offset = np.median(found - right)
-    if offset and sqnr(right, found - offset) >= SAME - 5:
+    if sqnr(right, found - offset) >= needed:
         yield Cause("wrong zero point", f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's")
         return
     ratio = float((found * right).sum() / max(float((right * right).sum()), 1e-30))
-    if abs(ratio - 1) > 0.1 and sqnr(right * np.float32(ratio), found) >= SAME - 5:
+    if ratio and sqnr(right, found / np.float32(ratio)) >= needed:
         yield Cause(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
-        return
 
 
 def of_range(layer: str, right: Array, found: Array) -> Iterator[Cause]:
     """Tell whether a layer's output is Keras's but for what lies beyond its range; calibration may have chosen that."""
+    before, clipped = sqnr(right, found), np.clip(right, found.min(), found.max())
     share = float(saturated(right, found).mean())
-    if (
-        sqnr(right, found) < SAME
-        and share > 0.001
-        and sqnr(np.clip(right, found.min(), found.max()), found) >= SAME - 5
-    ):
+    if before < SAME and share > 0.001 and sqnr(clipped, found) >= max(SAME - 5, before + GAIN):
         evidence = (
             f"{share:.1%} of {layer}'s output stops at {found.min():.3g} or {found.max():.3g}, "
             f"Keras's goes from {right.min():.3g} to {right.max():.3g}"

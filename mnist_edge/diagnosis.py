@@ -102,6 +102,8 @@ def _of_layers(keras: Inside, file: Inside) -> tuple[tuple[Cause, ...], tuple[Ca
     That another tensor is right makes a fault a suspicion: a file may compute the same numbers in another unit first.
     """
     for layer, values in keras.tensors:
+        if values.shape[1:] == (10,) and layer != LOGITS:
+            continue  # probabilities are compared as outputs
         faults: list[Cause] = []
         suspicions: list[Cause] = []
         right = False
@@ -139,18 +141,18 @@ class Suspect:
 class Diagnosis:
     """The likely causes, the likeliest first, and what could not be looked at; no cause means that it is unknown.
 
-    `coarse` tells of a quantized file without a known fault that its kernels were compared and are Keras's.
+    `kernels_good` tells of a file without a known fault that its kernels were compared and are Keras's.
     """
 
     causes: tuple[Cause, ...]
     unseen: str | None = None
-    coarse: bool = False
+    kernels_good: bool = False
 
     def __str__(self) -> str:
         unseen = f"; not compared: {self.unseen}" if self.unseen else ""
         if not self.causes:
-            coarse = "; every kernel is Keras's, so quantization itself may be too coarse here" if self.coarse else ""
-            return f"cause unknown: no known fault explains what the file gives{coarse}{unseen}"
+            kernels = "; every kernel is Keras's, so it is not the weights" if self.kernels_good else ""
+            return f"cause unknown: no known fault explains what the file gives{kernels}{unseen}"
         return f"likely cause: {'; '.join(map(str, self.causes))}{unseen}"
 
 
@@ -162,8 +164,8 @@ def diagnose(suspect: Suspect, runner: Runner, witness: Witness | None, look: Lo
         return Diagnosis(at_ends + behind)
     before = tuple(_before_the_network(suspect, runner, witness))
     inside = before or look.causes or look.suspicions
-    same = look.worst_kernel is not None and causes.SAME <= look.worst_kernel < causes.EXACT
-    return Diagnosis(at_ends + inside, None if inside else look.unseen, same and not inside)
+    kernels_good = look.worst_kernel is not None and look.worst_kernel >= causes.SAME
+    return Diagnosis(at_ends + inside, None if inside else look.unseen, kernels_good and not inside)
 
 
 def _at_the_ends(suspect: Suspect, runner: Runner) -> Iterator[Cause]:

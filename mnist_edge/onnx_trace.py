@@ -69,9 +69,9 @@ class _Graph:
         if quantize is None or quantize.op_type != "QuantizeLinear":
             return
         before, after = self.constants.get(quantize.input[1]), self.constants.get(dequantize.input[1])
-        if before is None or after is None or before.size != 1 or np.isclose(before, after):
+        if before is None or after is None or before.size != 1 or after.size != 1 or np.isclose(before, after):
             return
-        name, unit = quantize.input[0], float(after / before)
+        name, unit = quantize.input[0], float((after / before).item())
         while name in self._nodes:
             self._units[name] = unit
             name = self._nodes[name].input[0]

@@ -23,7 +23,7 @@ from mnist_edge.imports import versions
 from mnist_edge.isolate import crash
 from mnist_edge.paths import PathResult, other_paths
 from mnist_edge.significance import Interval
-from mnist_edge.tolerance import SPREADS, Given, judge, limits, path_margin
+from mnist_edge.tolerance import QUANTIZED, SPREADS, Given, judge, limits, path_margin
 from mnist_edge.verdict import Check, ParityReport, Result, Sample, Status
 
 MODEL = "model.keras"
@@ -216,12 +216,16 @@ def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
 
 
 def _precision(file_format: Format, path: Path) -> Precision:
-    """Find out how a file computes: what it says of itself, else whether its runtime computes in int8."""
+    """Find out how a file computes: in int8, or by the bytes that a parameter takes in it.
+
+    What a file says of itself may be of the file that it was made from, so it decides between the quantized ones alone.
+    """
     described = file_format.describe(path)
     said = described.metadata.get("precision")
-    if said in tuple(Precision):
-        return Precision(said)
-    return Precision.INT8 if described.executed and described.executed.int8 else Precision.FLOAT32
+    each = described.sizes.get("weights", 0) / max(described.parameters, 1)
+    if (described.executed and described.executed.int8) or each < 1.5:
+        return Precision(said) if said in QUANTIZED else Precision.INT8
+    return Precision.FLOAT16 if each < 3 else Precision.FLOAT32
 
 
 def _refuse_if_all_skipped(results: tuple[Result, ...]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import faults
+import numpy as np
 import pytest
 from conftest import MODELS
 
@@ -97,3 +98,33 @@ def test_a_fault_in_the_quantization_of_tflite_is_named(
     faults.edit_tflite(folder / name, change)
     faults.record(folder, name)
     caught(folder, cause)
+
+
+def other_biases(graph: Any, arrays: dict[str, Any]) -> None:
+    """Give the classes each other's biases: no known fault."""
+    arrays["Gemm_1_bias"] = np.roll(arrays["Gemm_1_bias"], 1)
+
+
+def warmer(graph: Any, arrays: dict[str, Any]) -> None:
+    """Give one class another weight and bias: the others stay as they are."""
+    arrays["Gemm_1_weight"][..., 3] *= 0.5
+    arrays["Gemm_1_bias"][3] -= 4
+
+
+@pytest.mark.parametrize("model", ["cnn", "mlp"])
+@pytest.mark.parametrize("change", [other_biases, warmer])
+def test_where_no_known_fault_explains_it_none_is_named(
+    exports: Path, tmp_path: Path, model: str, change: Callable[..., None]
+) -> None:
+    name = f"{model}-float32.onnx"
+    folder = faults.only(exports / model, tmp_path / model, name)
+    faults.edit_onnx(folder / name, change)
+    faults.record(folder, name)
+    (result,) = verify(folder).results
+    assert result.status is Status.FAIL
+    if change is other_biases:
+        assert str(result.diagnosis).startswith("cause unknown")
+        assert "it is not the weights" in str(result.diagnosis)
+    else:
+        assert "probabilities" in str(result.diagnosis)  # the layer that was changed, and no other
+        assert "hidden" not in str(result.diagnosis)
