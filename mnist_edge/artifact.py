@@ -90,6 +90,8 @@ class Contract:
     def breaches(self, ends: tuple[Tensor, Tensor]) -> list[str]:
         """Say, one line each, where a file's own ends are not what this promises; raw pixels are steps of 1/255."""
         lines = []
+        if self.labels != LABELS:
+            lines.append(f"the labels are {' '.join(self.labels)}, not {' '.join(LABELS)}")
         for promised, found in zip((self.input, self.output), ends, strict=True):
             for what in ("name", "dtype", "shape"):
                 was, now = getattr(promised, what), getattr(found, what)

@@ -56,7 +56,7 @@ def verify(report: ParityReport, strict: bool) -> dict[str, Any]:
         "images": len(report.sample),
         "sample": report.sample.name,
         "dataset": report.dataset,
-        "results": [_result(result) for result in report.results],
+        "results": [_clean(_result(result)) for result in report.results],
         "pairs": [asdict(pair) for pair in report.pairs],
         "checks": [asdict(check) for check in report.checks],
         "host": asdict(report.host),
@@ -74,25 +74,29 @@ def _result(result: Result) -> dict[str, Any]:
         "notes": result.notes,
         "diagnosis": result.diagnosis and asdict(result.diagnosis),
         "tolerances": [
-            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": _finite(finding.needed)}
+            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": finding.needed}
             for finding in result.findings
         ],
         "comparison": found and {**asdict(found), "drop": found.drop},
         "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
         "on_host": result.on_host and asdict(result.on_host),
-        "paths": [{**asdict(path), "largest_difference": _finite(path.largest_difference)} for path in result.paths],
+        "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.paths],
     }
 
 
 def layers(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
     """Give each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
-    errors = {name: [{**asdict(item), "sqnr": _finite(item.sqnr)} for item in items] for name, items in found.items()}
-    return {"layers": errors, "layers_skipped": dict(skipped)}
+    errors = {name: [{**asdict(item), "sqnr": item.sqnr} for item in items] for name, items in found.items()}
+    return {"layers": _clean(errors), "layers_skipped": dict(skipped)}
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None
+def _clean(content: Any) -> Any:
+    """Give null for what JSON has no number for: infinity and NaN."""
+    if isinstance(content, dict):
+        return {key: _clean(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_clean(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def bench(report: BenchReport) -> dict[str, Any]:

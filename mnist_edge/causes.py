@@ -19,6 +19,7 @@ SAME = 25.0  # dB: int8 weights and activations give 30 to 50, 4-bit weights 8 t
 GAIN = 10.0  # dB: what undoing a fault has to win
 ROUNDED = 5.0  # dB: under this it is no rounding
 LEVELS = 16
+WIDE = 10_000  # inputs of a layer up to which they are matched with each other, all with all
 CHANNELS_FIRST = (2, 0, 1)
 LAYOUT, SCALE, CHANNEL_SCALES = "NHWC weights read as NCHW", "wrong scale", "per-channel scales misread"
 REWRITES = {
@@ -164,7 +165,7 @@ def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Cause]:
         where = f"{moved[0]} and {moved[1]}" if len(moved) == 2 else f"{len(moved)} of {len(order)}"
         yield Cause("swapped channels", f"output channels {where} of {layer} have each other's weights")
         return
-    columns = _match(right.T, found.T)
+    columns = _match(right.T, found.T) if right.shape[1] <= WIDE else None
     if columns is not None and sqnr(right, found[:, columns]) >= SAME:
         moved = np.flatnonzero(columns != np.arange(len(columns)))
         yield Cause("swapped channels", f"{len(moved)} input channels of {layer} have each other's weights")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import causes
-from mnist_edge.artifact import LABELS, Contract
+from mnist_edge.artifact import Contract
 from mnist_edge.causes import Cause
 from mnist_edge.errors import ArtifactError, MissingRuntime
 from mnist_edge.formats.base import Format, Inside, Runner
@@ -48,7 +48,7 @@ class Witness:
 class Look:
     """What was seen inside a file: faults, the kernel nearest to being one, in dB, and each layer's error.
 
-    `unseen` says what could not be compared, and why.
+    `unseen` says what could not be compared, and why; `same_network` that the last layer agrees, whatever came before.
 
     `suspicions` are what a calibration, a unit or a rewritten kernel may explain too; they count only where the file
     fails otherwise.
@@ -59,6 +59,7 @@ class Look:
     worst_kernel: float | None = None
     unseen: str | None = None
     errors: tuple[LayerError, ...] = ()
+    same_network: bool = False
 
 
 def look_inside(witness: Witness, file_format: Format, path: Path) -> Look:
@@ -72,7 +73,7 @@ def look_inside(witness: Witness, file_format: Format, path: Path) -> Look:
     kernels, worst, unseen = _of_kernels(keras, file)
     at_end = next((error.sqnr for error in errors if error.layer == keras.tensors[-1][0]), -float("inf"))
     if at_end >= SAME_NETWORK:  # what differs on the way makes no difference in the end: it was rewritten
-        return Look((), (), worst, unseen, errors)
+        return Look((), (), worst, unseen, errors, same_network=True)
     rewritten = tuple(cause for cause in kernels if cause.name in causes.REWRITES and at_end < causes.SAME)
     found = tuple(cause for cause in kernels if cause.name not in causes.REWRITES)
     if found or rewritten:
@@ -88,6 +89,8 @@ def _of_kernels(keras: Inside, file: Inside) -> tuple[list[Cause], float | None,
     worst = float("inf")
     for index, (right, kernel) in enumerate(zip(keras.kernels, file.kernels, strict=True)):
         picture = _picture(keras, index)
+        if sorted(right.layout) != sorted(kernel.layout):
+            return [], None, f"{kernel.name} of the file and Keras's {right.name} are layers of two kinds"
         native = causes.native(right, kernel.layout, file.channels_first, picture)
         if native.shape != kernel.values.shape:
             return [], None, f"{kernel.name} is {kernel.values.shape}, Keras's {right.name} {native.shape}"
@@ -170,11 +173,9 @@ def diagnose(suspect: Suspect, runner: Runner, witness: Witness | None, look: Lo
 
 def _at_the_ends(suspect: Suspect, runner: Runner) -> Iterator[Cause]:
     """Hold the file's own ends to its contract."""
-    if suspect.contract.labels != LABELS:
-        yield Cause("labels shifted", f"the contract's labels are {' '.join(suspect.contract.labels)}")
     for line in suspect.contract.breaches(runner.ends) if runner.ends else ():
-        kind = "wrong zero point" if "zero point" in line else "wrong scale" if "scale" in line else "broken contract"
-        yield Cause(kind, line)
+        kinds = {"labels": "labels shifted", "zero point": "wrong zero point", "scale": "wrong scale"}
+        yield Cause(next((kind for word, kind in kinds.items() if word in line), "broken contract"), line)
 
 
 def _before_the_network(suspect: Suspect, runner: Runner, witness: Witness | None) -> Iterator[Cause]:

@@ -33,5 +33,5 @@ def crash(path: Path) -> str | None:
     if done.returncode < 0:
         return f"the runtime crashes on it ({signal.Signals(-done.returncode).name})"
     if done.returncode:
-        return f"the runtime fails on it ({done.stderr.strip().splitlines()[-1][:200]})"
+        return f"the runtime fails on it ({(done.stderr.strip() or 'no word').splitlines()[-1][:200]})"
     return None

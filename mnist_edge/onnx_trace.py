@@ -55,6 +55,10 @@ class _Graph:
         self.constants = {item.name: numpy_helper.to_array(item) for item in proto.graph.initializer}
         self._units: dict[str, float] = {}
         for node in proto.graph.node:
+            if node.op_type == "Constant":
+                value = next((item for item in node.attribute if item.name == "value"), None)
+                if value is not None:
+                    self.constants[node.output[0]] = numpy_helper.to_array(value.t)
             given = [self.constants.get(name) for name in node.input]
             if node.op_type == "DequantizeLinear" and given[0] is not None:
                 self.constants[node.output[0]] = _dequantized(node, *given)

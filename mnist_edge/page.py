@@ -47,7 +47,7 @@ def render(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool =
 
 def _facts(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool) -> dict[str, Any]:
     """Collect what both templates show; numbers are formatted here, once."""
-    outputs = report.outputs
+    outputs, changed = report.outputs, _changed(report)
     files = {name: values for name, values in outputs.items() if name != KERAS_NAME}
     latency, left_out = _latency(report, bench)
     return {
@@ -58,8 +58,8 @@ def _facts(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool) 
         "names": list(outputs),
         "matrix": _matrix(report),
         "pairs": [{**asdict(pair), "told": _images(pair)} for pair in report.pairs],
-        "flips": _flips(report)[:SHOWN],
-        "flip_count": len(_flips(report)),
+        "flips": [_flip(report, image) for image in changed[:SHOWN]],
+        "flip_count": len(changed),
         "tolerances": [
             {
                 "name": f"{precision}.{finding.limit.name}",
@@ -127,7 +127,7 @@ def _row(result: Result) -> dict[str, Any]:
 
 
 def _matrix(report: ParityReport) -> list[list[str]]:
-    """Give the counts of images that change class as a square, with Keras's largest margin beside those over zero."""
+    """Give the counts of images that change class as a square."""
     names = list(report.outputs)
     cells = [["·"] * len(names) for _ in names]
     for pair in report.pairs:
@@ -143,36 +143,34 @@ def _images(pair: Pair) -> str:
     return ", ".join(f"{image} ({margin:.3f})" for margin, image in ranked[:LISTED]) + more
 
 
-def _flips(report: ParityReport) -> list[dict[str, Any]]:
-    """Give every image on which a file's class is not Keras's, the largest margin first, with all opinions."""
-    sample = report.sample
-    files = {name: values for name, values in report.outputs.items() if name != KERAS_NAME}
-    before = sample.keras.argmax(axis=1)
-    changed = {name: values.argmax(axis=1) != before for name, values in files.items()}
-    images = np.flatnonzero(np.any(list(changed.values()), axis=0)) if changed else np.zeros(0, np.int64)
-    margin = margins(sample.keras)
-    found = []
-    for image in sorted(images.tolist(), key=lambda index: -float(margin[index])):
-        opinions: dict[int, list[tuple[str, float]]] = defaultdict(list)
-        for name, values in files.items():
-            said = int(values[image].argmax())
-            opinions[said].append((name, float(values[image, said])))
-        found.append(
-            {
-                "index": image,
-                "label": int(sample.labels[image]),
-                "picture": plots.digit(sample.images[image]),
-                "keras": int(before[image]),
-                "confidence": f"{sample.keras[image].max():.3f}",
-                "margin": f"{margin[image]:.3f}",
-                "others": [
-                    {"said": said, "files": [f"{name} ({probability:.3f})" for name, probability in items]}
-                    for said, items in sorted(opinions.items())
-                    if said != before[image]
-                ],
-            }
-        )
-    return found
+def _changed(report: ParityReport) -> list[int]:
+    """Give the images on which a file's class is not Keras's, the largest margin first."""
+    found = {
+        image: margin
+        for pair in report.pairs
+        if pair.first == KERAS_NAME
+        for image, margin in zip(pair.flips, pair.margins, strict=True)
+    }
+    return sorted(found, key=lambda image: -found[image])
+
+
+def _flip(report: ParityReport, image: int) -> dict[str, Any]:
+    """Give an image with Keras's opinion and those of the files that have another."""
+    sample, keras = report.sample, report.sample.keras[image]
+    opinions: dict[int, list[str]] = defaultdict(list)
+    for name, values in report.outputs.items():
+        said = int(values[image].argmax())
+        if said != int(keras.argmax()):
+            opinions[said].append(f"{name} ({float(values[image, said]):.3f})")
+    return {
+        "index": image,
+        "label": int(sample.labels[image]),
+        "picture": plots.digit(sample.images[image]),
+        "keras": int(keras.argmax()),
+        "confidence": f"{keras.max():.3f}",
+        "margin": f"{margins(keras[None])[0]:.3f}",
+        "others": [{"said": said, "files": files} for said, files in sorted(opinions.items())],
+    }
 
 
 def _confusion(report: ParityReport, values: Any) -> list[list[int]]:

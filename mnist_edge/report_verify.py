@@ -122,6 +122,8 @@ def matrix_table(report: ParityReport) -> RenderableType:
             pair = counts.get(frozenset((first, second)))
             cells.append("·" if first == second or pair is None else str(len(pair.flips)))
         made.add_row(f"{number} {first}", *cells)
+    if not report.pairs:
+        return made
     margin, pair = max(((max(pair.margins, default=0.0), pair) for pair in report.pairs), key=lambda item: item[0])
     told = f"Keras's largest margin on any of them: {margin:.3f} ({pair.first} and {pair.second})" if margin else ""
     return Group(made, Text(told, style="dim"))

@@ -1,5 +1,6 @@
 """A changed file is noticed by its digest; one that was entered into the manifest again, by what it computes."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from mnist_edge.verdict import Result, Status
 
 
 @pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("name", ["mlp-int8.tflite", "mlp-float32.onnx", "reference.npz", "model.keras"])
+@pytest.mark.parametrize(
+    "name", ["mlp-int8.tflite", "mlp-float32.onnx", "reference.npz", "model.keras", "training.json"]
+)
 def test_one_bit_anywhere_is_noticed(exports: Path, tmp_path: Path, name: str, place: float) -> None:
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
     content = bytearray((folder / name).read_bytes())
@@ -98,3 +101,40 @@ def test_a_file_that_crashes_its_runtime_is_a_failure_of_that_file(exports: Path
     path.write_bytes(content)
     faults.resign(folder, path.name)
     assert "FAIL  mlp-float32.tflite:" in run("verify", folder, check=1).stdout
+
+
+def test_other_labels_in_the_manifest_fail(exports: Path, run: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    for entry in content["artifacts"]:
+        entry["contract"]["labels"] = [*"1234567890"]
+    path.write_text(json.dumps(content))
+    assert "likely cause: labels shifted" in " ".join(run("verify", folder, check=1).stdout.split())
+
+
+def not_a_number(graph: Any, arrays: dict[str, Any]) -> None:
+    """Let one weight be no number."""
+    arrays["Gemm_1_weight"][0, 0] = np.nan
+
+
+def test_a_network_of_nan_fails_and_its_json_is_json(exports: Path, run: Run, tmp_path: Path) -> None:
+    folder = faults.only(exports / "mlp", tmp_path / "mlp", "mlp-float32.onnx")
+    faults.edit_onnx(folder / "mlp-float32.onnx", not_a_number)
+    faults.record(folder, "mlp-float32.onnx")
+    printed = run("verify", folder, "--layers", "--matrix", "--json", check=1).stdout
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    content = json.loads(printed, parse_constant=refuse)
+    assert content["results"][0]["status"] == "FAIL"
+    (check,) = [item for item in content["checks"] if item["name"] == "kernels and layers are Keras's"]
+    assert check["status"] != "PASS"
+
+
+def test_the_matrix_of_files_of_which_none_ran(exports: Path, run: Run, tmp_path: Path) -> None:
+    folder = faults.only(exports / "mlp", tmp_path / "mlp", "mlp-float32.onnx")
+    (folder / "mlp-float32.onnx").write_bytes(b"none")
+    faults.resign(folder, "mlp-float32.onnx")
+    assert "FAIL  mlp-float32.onnx" in run("verify", folder, "--matrix", "--layers", check=1).stdout

@@ -42,9 +42,9 @@ def command(
     from mnist_edge.parity import verify
 
     given, dataset, target = limits(tolerance), at_hand(data), out or folder
+    check_writable(target)
     result = verify(folder, dataset, given)
     refuse_other_data(data, dataset, result)
-    check_writable(target)
     for suffix, text in render(result, read(folder), strict).items():
         path = target / f"report{suffix}"
         with staged(path) as temporary:

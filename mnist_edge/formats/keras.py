@@ -73,7 +73,7 @@ def inside(model: Any, images: Images) -> Inside:
         for layer, following in pairwise(model.layers)
         if isinstance(following, keras.layers.BatchNormalization) and following.input._keras_history.operation is layer
     }
-    layers = [layer for layer in model.layers if hasattr(layer, "kernel") and layer.kernel.ndim in LAYOUTS]
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
     kernels = [
         Kernel(layer.name, np.asarray(layer.kernel) * _factor(folded.get(layer.name)), LAYOUTS[layer.kernel.ndim])
         for layer in layers

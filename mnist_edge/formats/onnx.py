@@ -25,6 +25,7 @@ class Runner(BatchRunner):
     """A session of ONNX Runtime on the CPU."""
 
     def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
+        self._path = path
         self._session = session(path, threads, **settings)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape
@@ -40,7 +41,10 @@ class Runner(BatchRunner):
         self._binding.bind_output(self._output)
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
+        try:
+            output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
+        except _ort_errors() as error:
+            raise ArtifactError(f"{self._path} does not run: {str(error).strip().splitlines()[0][:200]}") from error
         return output
 
     def invoke(self) -> None:

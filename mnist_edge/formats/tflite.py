@@ -43,8 +43,12 @@ class Runner(BatchRunner):
         names = [*signatures[0]["inputs"], *signatures[0]["outputs"]] if signatures else [source["name"], sink["name"]]
         self._prepare(_end(source, names[0]), _end(sink, names[-1]), batch)
         if self.batch != shape[0]:
-            self._interpreter.resize_tensor_input(self._input, self._shape)
-            self._interpreter.allocate_tensors()
+            try:
+                self._interpreter.resize_tensor_input(self._input, self._shape)
+                self._interpreter.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                reason = str(error).strip().splitlines()[0][:200]
+                raise ArtifactError(f"{path} does not take {self.batch} images a call ({reason}).") from error
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
