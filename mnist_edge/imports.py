@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 from mnist_edge.errors import MissingRuntime
@@ -19,6 +20,14 @@ def installed(module: str) -> bool:
 def pip_install(*packages: str) -> str:
     """Give the command that installs `packages` into the Python that is running."""
     return f"{sys.executable} -m pip install {' '.join(packages)}"
+
+
+def externally_managed() -> bool:
+    """Tell whether pip would refuse to install into this Python (PEP 668: Debian's and Raspberry Pi OS's own)."""
+    import sysconfig
+
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return sys.prefix == sys.base_prefix and marker.is_file()
 
 
 def need(module: str, package: str, what: str) -> ModuleType:
