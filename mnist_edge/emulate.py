@@ -49,20 +49,30 @@ class Userland:
         """What it stands for, in words that leave no doubt that it is not the board."""
         return f"{self.board.title} ({self.board.cpu}) emulated by qemu"
 
-    def command(self, *arguments: str, package: Path) -> list[str]:
-        """Give the command that runs the emulated Python; `package` is the folder that holds our own package."""
+    def python(self, *arguments: str, package: Path, width: int = 80) -> subprocess.CompletedProcess[str]:
+        """Run the emulated Python, without this machine's dataset and settings.
+
+        Args:
+            arguments: what Python is given.
+            package: the folder that holds our own package.
+            width: of the terminal.
+        """
         libraries = self.root / "usr" / "lib"
         triplet = next(libraries.glob("*-linux-gnu*"))
-        own = libraries / "python3" / "dist-packages"
-        settings = {
+        shared = ":".join(map(str, (triplet, triplet / "blas", triplet / "lapack")))
+        python = f"{self.root}/usr/bin/python{self.release.system.python}"
+        options = ["-cpu", self.board.cpu, "-L", str(self.root), "-E", f"LD_LIBRARY_PATH={shared}"]
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(package),
+            "LANG": "C.UTF-8",
+            "COLUMNS": str(width),
             "PYTHONHOME": f"{self.root}/usr",
-            "PYTHONPATH": ":".join(map(str, (package, self.site, own))),
-            "LD_LIBRARY_PATH": ":".join(map(str, (triplet, triplet / "blas", triplet / "lapack"))),
+            "PYTHONPATH": ":".join(map(str, (package, self.site, libraries / "python3" / "dist-packages"))),
             EMULATED: self.title,
         }
-        options = [part for name, value in settings.items() for part in ("-E", f"{name}={value}")]
-        python = f"{self.root}/usr/bin/python{self.release.system.python}"
-        return [self.qemu, "-cpu", self.board.cpu, "-L", str(self.root), *options, python, *arguments]
+        command = [self.qemu, *options, python, *arguments]
+        return subprocess.run(command, cwd=package, env=env, capture_output=True, text=True, check=False)
 
     @contextmanager
     def unpacked(self, folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -120,10 +130,7 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
     with userland.unpacked(folder) as (bundled, package):
         (results / parity.NAME).unlink(missing_ok=True)
         some = [] if images is None else ["--images", str(images)]
-        command = userland.command("-m", "mnist_edge", "verify", str(bundled), *some, package=package)
-        # neither the dataset nor the settings of this machine are on a board
-        env = {"PATH": os.environ["PATH"], "HOME": str(package), "COLUMNS": str(width), "LANG": "C.UTF-8"}
-        done = subprocess.run(command, cwd=package, env=env, capture_output=True, text=True, check=False)
+        done = userland.python("-m", "mnist_edge", "verify", str(bundled), *some, package=package, width=width)
         if done.returncode not in (0, 1) or not (bundled / parity.NAME).is_file():
             lines = done.stderr.strip().splitlines()
             raise DeviceError(f"under {userland.title}: {lines[-1][:300] if lines else f'exit {done.returncode}'}")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from mnist_edge.boards import System
+from mnist_edge.boards import TFLITE_32BIT, System
 from mnist_edge.errors import DeviceError
 from mnist_edge.imports import installed
 
@@ -40,10 +40,14 @@ def _foreign(verb: list[str], requirements: Iterable[str], system: System) -> No
         raise DeviceError(f"pip is not in this environment. Put it there: {sys.executable} -m ensurepip")
     tags = [part for tag in system.tags for part in ("--platform", tag)]
     python = ["--only-binary=:all:", "--implementation", "cp", "--python-version", system.python]
-    command = [sys.executable, "-m", "pip", *verb, *QUIET, *python, *tags, *requirements]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DeviceError(f"for {system}, {reason(done.stderr)}")
+    wanted = list(requirements)
+    alone = [item for item in wanted if item in TFLITE_32BIT]  # it asks for NumPy, which Debian provides there
+    for items, more in ((alone, ["--no-deps"]), ([item for item in wanted if item not in alone], [])):
+        if items:
+            command = [sys.executable, "-m", "pip", *verb, *QUIET, *python, *tags, *more, *items]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise DeviceError(f"for {system}, {reason(done.stderr)}")
 
 
 def reason(stderr: str) -> str:
