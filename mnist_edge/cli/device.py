@@ -52,6 +52,38 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
         ctx.exit(1)
 
 
+@command.command("run")
+@click.argument("destination")
+@folder_argument
+@click.option("--wheels", is_flag=True, help="Bring the runtimes' wheels along, for a board without a network.")
+@click.option("--cpu", type=click.IntRange(0), help="Pin bench to this CPU of the board.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Time each file for this many seconds.")
+@click.pass_context
+def run(
+    ctx: click.Context, destination: str, folder: Path, wheels: bool, cpu: int | None, duration: float | None
+) -> None:
+    """Verify and time an export on a board, by your own ssh: DESTINATION is user@host, or a Host of ~/.ssh/config.
+
+    Copies the bundle, makes a private environment in ~/.cache/mnist-edge there, and leaves nothing else behind. The
+    results go to FOLDER/devices, where mnist-edge report finds them. Exits with 1 where a file fails.
+
+    \b
+    Example: mnist-edge device run pi@board exports/cnn
+    """
+    import re
+
+    from mnist_edge import ssh
+
+    options = [] if cpu is None else ["--cpu", str(cpu)]
+    options += [] if duration is None else ["--duration", str(duration)]
+    results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
+    outcome = ssh.run(destination, folder, results, say, wheels, options, console().width)
+    click.echo(outcome.text, nl=False)
+    say(f"Results are in {results}. Next: mnist-edge report {folder}")
+    if outcome.code:
+        ctx.exit(1)
+
+
 @command.command("qemu")
 def qemu() -> None:
     """Put Debian 13's static qemu-user into the cache, for device emulate; needs apt but no root.
