@@ -43,6 +43,7 @@ def need(module: str, package: str, what: str) -> ModuleType:
     """
     if not installed(module):
         raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer report to Microsoft otherwise
     with quiet():
         return importlib.import_module(module)
 
