@@ -30,7 +30,7 @@ FLOORS = (
     ("formats", "spread", "diagnosis"),
     ("training", "verdict", "isolate"),
     ("export", "parity", "bench", "predict"),
-    ("tune", "testing", "emulate", "ssh"),
+    ("tune", "testing", "emulate", "ssh", "devices"),
     ("report", "as_json", "junit"),
     ("report_verify", "plots"),
     ("page",),
