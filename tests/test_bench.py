@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -178,9 +179,12 @@ def test_a_duration_is_kept_by_every_call_in_turns() -> None:
         assert item.runs >= 50
         assert item.seconds >= 0.1
         assert spent[name] > 0.1e9 / 2  # of what a sample takes, some is the clock and the call
-    turns = [name for name, earlier in zip(order, ["", *order], strict=False) if name != earlier]
-    assert turns == ["slow", "fast"] * (len(turns) // 2)
-    assert len(turns) >= 8
+    turns = [(name, len(list(made))) for name, made in groupby(order)]
+    assert [name for name, _ in turns] == ["slow", "fast"] * (len(turns) // 2)
+    assert len(turns) >= 4
+    assert all(
+        max(made for name, made in turns if name == each) > 5 for each in spent
+    )  # a turn has its time, not a count
 
 
 def test_a_duration_times_no_fewer_calls_than_runs() -> None:
