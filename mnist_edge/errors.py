@@ -11,6 +11,7 @@
     ├── ConversionError       a converter failed, or broke the contract
     ├── ToleranceError        a limit of verify that does not exist, or is no number
     ├── DeviceError           a board, or its emulation, cannot be reached or made ready
+    ├── HostError             this machine cannot be measured, or not as asked
     └── MissingRuntime        a package that this step needs is not installed
 
 Each message says what is wrong and what to do next.
@@ -59,6 +60,10 @@ class ToleranceError(MnistEdgeError):
 
 class DeviceError(MnistEdgeError):
     """A board, or its emulation, cannot be reached or made ready."""
+
+
+class HostError(MnistEdgeError):
+    """This machine cannot be measured, or not in the way that was asked for."""
 
 
 class MissingRuntime(MnistEdgeError):

@@ -96,6 +96,7 @@ def _facts(
         "histograms": plots.histograms(report.sample.keras, files) if files else "",
         "latency": latency,
         "latency_host": (bench or {}).get("host"),
+        "latency_warnings": (bench or {}).get("warnings", []),
         "latency_left_out": left_out,
         "contracts": [
             (result.artifact.path.name, end(contract.input), contract.input.meaning, end(contract.output))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -101,6 +100,8 @@ def _oldest(model: Any) -> str:
 
 
 def _metadata(path: Path, name: str) -> dict[str, str]:
+    import zipfile  # inside functions, like all of the standard library that running a file can do without
+
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:
