@@ -130,7 +130,7 @@ def _device(device: Device) -> dict[str, Any]:
         "host": device.host,
         "sample": device.verified["sample"] if device.verified else "no image",
         "timed": device.timed is not None,
-        "notes": device.timed["notes"] if device.timed else [],
+        "notes": [*device.timed.get("warnings", []), *device.timed["notes"]] if device.timed else [],
         "rows": [{"file": file, **row} for file, row in rows.items()],
     }
 
