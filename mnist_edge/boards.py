@@ -12,6 +12,7 @@ TFLITE_32BIT = ("tflite-runtime==2.14.0", "numpy<2")
 """The last TFLite runtime with wheels for 32-bit ARM (Python 3.9 and 3.11); it wants NumPy 1."""
 PYTHON_32BIT = "3.11"
 RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
+RUNTIMES_32BIT = {"tflite": TFLITE_32BIT}
 INSTEAD = "The 64-bit Raspberry Pi OS has them all"
 
 
@@ -55,7 +56,7 @@ class System:
     def runtime(self, extra: str) -> tuple[str, ...]:
         """Give what pip has to install for an extra of ours, `tflite` or `onnx`; nothing where there is no wheel."""
         if self.arm32:
-            return TFLITE_32BIT if extra == "tflite" and self.python == PYTHON_32BIT else ()
+            return RUNTIMES_32BIT.get(extra, ()) if self.python == PYTHON_32BIT else ()
         if self.machine not in ("x86_64", "aarch64", "arm64", "AMD64") or self.bits == 32:
             return ()
         return (RUNTIMES[extra],)
@@ -74,7 +75,7 @@ def how_to_install(extra: str) -> str:
         if externally_managed():
             return f"This Python is Debian's to manage, so in a virtual environment: {command}{hint}"
         return f"Install one: {command}{hint}"
-    if here.arm32 and extra == "tflite":
+    if here.arm32 and extra in RUNTIMES_32BIT:
         wanted = f"32-bit ARM has one for Python {PYTHON_32BIT} alone (Raspberry Pi OS 12)"
         return f"There is no wheel of it for {here}: {wanted}. {INSTEAD}."
     instead = f"the .tflite files run there. {INSTEAD}" if here.arm32 else "x86-64 and 64-bit ARM have one"

@@ -226,4 +226,4 @@ def test_without_qemu_it_says_how_to_get_one(exports: Path, run: Run, tmp_path: 
     done = run("device", "emulate", "rpi4", folder, check=2, env=empty)
     assert "is version 7.2.15, which crashes inside the runtimes; version 10 is needed" in done.stderr
     assert "has Debian 12 alone" in run("device", "emulate", "rpi-32bit", folder, "--debian", 13, check=2).stderr
-    assert "apt-get is not here" in run("device", "qemu", check=2, env=empty).stderr
+    assert "needs a Debian or Ubuntu machine" in run("device", "qemu", check=2, env=empty).stderr
