@@ -11,7 +11,11 @@ BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
 
 @click.group("device")
 def command() -> None:
-    """Prove an export on a board over ssh, or on a Raspberry Pi's real userland without the board."""
+    """Prove an export on a board over ssh, or on a Raspberry Pi's real userland without the board.
+
+    \b
+    Example: mnist-edge device emulate rpi4 exports/cnn
+    """
 
 
 @command.command("emulate")
