@@ -11,6 +11,9 @@
     ├── ConversionError       a converter failed, or broke the contract
     ├── ToleranceError        a limit of verify that does not exist, or is no number
     ├── SnippetError          there is no code that embeds this file in that language
+
+
+    ├── DeviceError           a board, or its emulation, cannot be reached or made ready
     └── MissingRuntime        a package that this step needs is not installed
 
 Each message says what is wrong and what to do next.
@@ -59,6 +62,10 @@ class ToleranceError(MnistEdgeError):
 
 class SnippetError(MnistEdgeError):
     """There is no code that embeds this file in that language."""
+
+
+class DeviceError(MnistEdgeError):
+    """A board, or its emulation, cannot be reached or made ready."""
 
 
 class MissingRuntime(MnistEdgeError):

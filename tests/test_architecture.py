@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 
 FLOORS = (
     ("__init__", "errors", "files", "quiet"),
-    ("artifact", "imports", "idx", "preprocess", "host", "compare", "timing", "onnx_graph", "tflite_graph"),
+    ("artifact", "imports", "idx", "preprocess", "host", "compare", "timing", "onnx_graph", "tflite_graph", "debian"),
     ("serving", "onnx_int8", "download", "reference", "models", "formats.base", "significance"),
     ("onnx_describe", "tflite_describe", "onnx_trace", "tflite_trace", "layers", "tolerance", "paths"),
     ("data", "formats.keras", "formats.tflite", "formats.onnx", "causes"),
