@@ -11,8 +11,6 @@
     ├── ConversionError       a converter failed, or broke the contract
     ├── ToleranceError        a limit of verify that does not exist, or is no number
     ├── SnippetError          there is no code that embeds this file in that language
-
-
     ├── DeviceError           a board, or its emulation, cannot be reached or made ready
     └── MissingRuntime        a package that this step needs is not installed
 

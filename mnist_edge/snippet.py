@@ -1,8 +1,8 @@
 """The least code that embeds one exported file in an app, filled in from its contract.
 
-`templates/snippet` has a template a format and language, or one a format. `$name` stands for a value; a line `@flag|…` is kept where
-the flag holds: the input's dtype, `fixed` or `any` batch, `logits` or `plain`, `quantized` output, `unsaid` contract. A line
-`!flag|…` says why there is no code where it holds, `!|…` why there is none at all.
+`templates/snippet` has a template a format and language, or one a format. `$name` stands for a value; a line `@flag|…`
+is kept where the flag holds: the input's dtype, `fixed` or `any` batch, `logits` or `plain`, `quantized` output,
+`unsaid` contract. A line `!flag|…` says why there is no code where it holds, `!|…` why there is none at all.
 """
 
 import json
@@ -27,7 +27,7 @@ def snippet(path: Path, language: str) -> str:
 
     Raises:
         SnippetError: there is no code for this file in that language.
-        ArtifactError, FolderError, MissingRuntime: the file cannot be read, or is not what its manifest or contract says.
+        ArtifactError, FolderError, MissingRuntime: the file cannot be read, or is not what its manifest says.
     """
     file_format = format_of(path)
     if not path.is_file():
