@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from debian13 import Debian13, tree
 
 from mnist_edge import data
 from mnist_edge.errors import DataError
@@ -66,6 +67,12 @@ def fashion() -> Path:
     if not FASHION.is_dir():
         pytest.skip("Fashion-MNIST is not here: apt-get install dataset-fashion-mnist")
     return FASHION
+
+
+@pytest.fixture(scope="session")
+def debian13(tmp_path_factory: pytest.TempPathFactory) -> Debian13:
+    """A Debian 13 tree with compilers and ONNX Runtime; made once a run."""
+    return tree(tmp_path_factory.mktemp("debian13"))
 
 
 @pytest.hookimpl(hookwrapper=True)
