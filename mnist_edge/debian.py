@@ -52,6 +52,15 @@ def unpack(suite: str, architecture: str, packages: Iterable[str], folder: Path)
         tree.replace(folder)
 
 
+def native() -> str:
+    """Give Debian's word for this machine's CPU. Raises DeviceError where this is no Debian."""
+    try:
+        done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise DeviceError(f"dpkg is not here ({error}); this step needs a Debian or Ubuntu machine.") from error
+    return done.stdout.strip()
+
+
 def mirror() -> str:
     """Give the mirror that MNIST_EDGE_DEBIAN_MIRROR names, else the machine's own. Raises DeviceError."""
     if named := os.environ.get(MIRROR_VARIABLE):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+EMULATED = "MNIST_EDGE_EMULATED"
+"""The variable in which an emulation says what it stands for."""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -24,7 +27,7 @@ class Host:
         """Read it from the running system (Linux's /proc and /sys, else what Python's `platform` knows)."""
         celsius = _first_line(Path("/sys/class/thermal/thermal_zone0/temp"))
         return cls(
-            cpu=_cpu_model(),
+            cpu=os.environ.get(EMULATED) or _cpu_model(),
             machine=platform.machine(),
             cores=os.cpu_count() or 1,
             governor=_first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),

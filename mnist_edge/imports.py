@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 from mnist_edge.errors import MissingRuntime
@@ -21,6 +22,14 @@ def pip_install(*packages: str) -> str:
     return f"{sys.executable} -m pip install {' '.join(packages)}"
 
 
+def externally_managed() -> bool:
+    """Tell whether pip would refuse to install into this Python (PEP 668: Debian's and Raspberry Pi OS's own)."""
+    import sysconfig
+
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return sys.prefix == sys.base_prefix and marker.is_file()
+
+
 def need(module: str, package: str, what: str) -> ModuleType:
     """Import `module` quietly.
 
@@ -34,6 +43,7 @@ def need(module: str, package: str, what: str) -> ModuleType:
     """
     if not installed(module):
         raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer report to Microsoft otherwise
     with quiet():
         return importlib.import_module(module)
 

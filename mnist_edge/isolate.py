@@ -1,5 +1,6 @@
 """Runs a file that may not be what was exported in a process of its own first: a runtime can crash on it."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -28,6 +29,10 @@ def crash(path: Path) -> str | None:
         done = subprocess.run(
             [sys.executable, "-c", RUN, str(path)], capture_output=True, text=True, check=False, timeout=SECONDS
         )
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        return None  # under user-mode emulation no child can start; the emulator is a process of its own already
     except subprocess.TimeoutExpired:
         return f"the runtime did not finish one image in {SECONDS} s"
     if done.returncode < 0:

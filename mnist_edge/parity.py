@@ -28,6 +28,7 @@ from mnist_edge.verdict import Check, ParityReport, Result, Sample, Status
 
 MODEL = "model.keras"
 PATH_EVERY = 5  # one in five of the golden images goes through the other paths too
+NAME = "verify.json"
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,16 @@ def _path_reason(path: PathResult) -> str:
     )
 
 
-def verify(folder: Path, dataset: Dataset | None = None, given: Given | None = None) -> ParityReport:
+def verify(
+    folder: Path, dataset: Dataset | None = None, given: Given | None = None, images: int | None = None
+) -> ParityReport:
     """Check every artifact of a folder against Keras's recorded predictions.
 
     Args:
         folder: an export folder, or a bundle of one without `model.keras`.
         dataset: where it is the one exported with, all its test images are used; else the golden images.
         given: limits that the user has set, by name.
+        images: how many of the golden images to use, where all of them take too long; the dataset is then not used.
 
     Raises:
         FolderError: no manifest, or no artifact.
@@ -145,6 +149,8 @@ def verify(folder: Path, dataset: Dataset | None = None, given: Given | None = N
         artifact.check()
     if not manifest.artifacts:
         raise FolderError(f"{folder} has no artifact to verify. Export one: mnist-edge export")
+    if images is not None:
+        golden, dataset = golden.thinned(images), None
     sample = _sample(golden, dataset)
     for name in manifest.files:
         if (folder / name).is_file():
@@ -212,7 +218,7 @@ def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
     if dataset is not None and dataset.test.digest == golden.test_sha256:
         test = dataset.test
         return Sample(f"all {len(test)} test images", test.images, test.labels, golden.keras)
-    name = f"the {len(golden.labels)} golden images of {reference.NAME}"
+    name = f"{len(golden.labels)} golden images of {reference.NAME}"
     return Sample(name, golden.images, golden.labels, golden.keras[golden.indices])
 
 

@@ -4,6 +4,7 @@ import ort from "onnxruntime-node";
 import { PNG } from "pngjs";
 
 const [model, ...pictures] = process.argv.slice(2);
+process.env.ORT_DISABLE_TELEMETRY ??= "1"; // ONNX Runtime 1.29 and newer may report to Microsoft
 const session = await ort.InferenceSession.create(model);
 
 for (const picture of pictures) {

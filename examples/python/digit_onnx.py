@@ -1,10 +1,13 @@
 """Say which digit a picture shows: python digit_onnx.py MODEL.onnx PICTURE.png ..."""
 
+import os
 import sys
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer may report to Microsoft
+import onnxruntime  # noqa: E402
 
 model, *pictures = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

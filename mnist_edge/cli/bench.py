@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import console, folder_argument, json_option, print_json, say, verbose_option
+from mnist_edge.cli.common import console, folder_argument, json_option, keep, print_json, verbose_option
 
 
 @click.command("bench")
@@ -24,14 +24,10 @@ def command(folder: Path, runs: int, warmup: int, threads: int, json: bool) -> N
     """
     from mnist_edge import as_json, report
     from mnist_edge.bench import NAME, bench
-    from mnist_edge.files import write_json
 
     result = bench(folder, runs, warmup, threads)
     content = as_json.bench(result)
-    try:
-        write_json(folder / NAME, content)
-    except OSError as error:
-        say(f"Note: {folder / NAME} could not be written ({error.strerror}); mnist-edge report will not show these.")
+    keep(content, folder / NAME)
     if json:
         print_json(content)
     else:

@@ -98,6 +98,16 @@ def print_json(content: dict[str, Any]) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
+def keep(content: dict[str, Any], path: Path) -> None:
+    """Leave results in a folder for `report`; one that cannot be written to is no reason to fail."""
+    from mnist_edge.files import write_json
+
+    try:
+        write_json(path, content)
+    except OSError as error:
+        say(f"Note: {path} could not be written ({error.strerror}); mnist-edge report will not show these.")
+
+
 def say(line: str) -> None:
     """Tell the user something that is not the result, so that standard output stays clean."""
     click.echo(line, err=True)

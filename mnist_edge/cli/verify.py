@@ -11,6 +11,7 @@ from mnist_edge.cli.common import (
     console,
     data_option,
     json_option,
+    keep,
     limits,
     print_json,
     refuse_other_data,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--reference", type=PATH, help="A reference.npz, to check a file that we did not export.")
 @click.option("--precision", help="How that file computes, float32 or int8 say; without it, found out.")
 @tolerance_option
+@click.option("--images", type=click.IntRange(1), help="Use only this many of the golden images, on a slow board.")
 @click.option("--strict", is_flag=True, help="Exit with 1 also where something had to be skipped.")
 @click.option("--matrix", is_flag=True, help="Show on how many images every two files differ.")
 @click.option("--layers", is_flag=True, help="Show the error of each layer against Keras, the worst first.")
@@ -43,6 +45,7 @@ def command(
     reference: Path | None,
     precision: str | None,
     tolerance: tuple[str, ...],
+    images: int | None,
     strict: bool,
     matrix: bool,
     layers: bool,
@@ -52,7 +55,8 @@ def command(
     """Check that every exported file gives Keras's predictions; exit 1 where one does not.
 
     TARGET is an export folder, or with --reference any .tflite or .onnx file. Uses all test images where the dataset is
-    at hand (nothing is downloaded), else the 1 000 kept in reference.npz.
+    at hand (nothing is downloaded), else the 1 000 kept in reference.npz. Leaves its verdict in the folder, as
+    verify.json.
 
     \b
     Example: mnist-edge verify exports/cnn
@@ -60,14 +64,17 @@ def command(
     """
     from mnist_edge import as_json
     from mnist_edge import junit as xml
+    from mnist_edge.parity import NAME
 
-    result = _verify(target, data, reference, precision, tolerance)
+    result = _verify(target, data, reference, precision, tolerance, images)
     if junit is not None:
         xml.write(result, junit, strict)
     inside = _layers(result) if layers else None
+    content = as_json.verify(result, strict)
+    if result.manifest is not None:
+        keep(content, target / NAME)
     if json:
-        found = as_json.layers(*inside) if inside else {}
-        print_json({**as_json.verify(result, strict), **found})
+        print_json({**content, **(as_json.layers(*inside) if inside else {})})
     else:
         from mnist_edge import report_verify
 
@@ -82,7 +89,12 @@ def command(
 
 
 def _verify(
-    target: Path, data: Path | None, reference: Path | None, precision: str | None, tolerance: tuple[str, ...]
+    target: Path,
+    data: Path | None,
+    reference: Path | None,
+    precision: str | None,
+    tolerance: tuple[str, ...],
+    images: int | None,
 ) -> "ParityReport":
     from mnist_edge.artifact import Precision
     from mnist_edge.data import at_hand
@@ -94,10 +106,14 @@ def _verify(
             raise click.UsageError("--precision goes with --reference: a folder's manifest knows it.")
         if target.is_file():
             raise click.UsageError(f"{target} is a file; give the export folder that it is in, or --reference.")
-        result = verify(target, dataset, given)
+        if images is not None and data is not None:
+            raise click.UsageError("--images is of the golden images, --data brings others; give one of them.")
+        result = verify(target, dataset, given, images)
     else:
         if target.is_dir():
             raise click.UsageError("--reference goes with one file; a folder has its own.")
+        if images is not None:
+            raise click.UsageError("--images goes with a folder.")
         if precision is not None and precision not in tuple(Precision):
             raise click.UsageError(f"there is no precision {precision!r}. Say one of {', '.join(Precision)}.")
         result = verify_file(target, reference, dataset, Precision(precision) if precision else None, given)

@@ -14,7 +14,7 @@ from mnist_edge import onnx_describe, onnx_graph, onnx_int8, onnx_trace
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, UnsupportedPrecision
 from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request, pixel_table
-from mnist_edge.imports import installed, need, pip_install
+from mnist_edge.imports import installed, need
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import INPUT, serving
 
@@ -76,7 +76,9 @@ class Onnx:
         """Say what has to be installed before `open` works; None where it works."""
         if installed("onnxruntime"):
             return None
-        return f"ONNX Runtime is not installed. Install it: {pip_install('onnxruntime')}"
+        from mnist_edge.boards import how_to_install
+
+        return f"ONNX Runtime is not installed. {how_to_install(self.name)}"
 
     def contract(self, precision: Precision, ends: Ends) -> Contract:
         """Give the ends that a file of this precision has."""

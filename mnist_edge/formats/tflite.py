@@ -18,7 +18,7 @@ from mnist_edge import tflite_describe, tflite_graph, tflite_trace
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, MissingRuntime, UnsupportedPrecision
 from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request, pixel_table
-from mnist_edge.imports import installed, need, pip_install
+from mnist_edge.imports import installed, need
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import least_logit, serving
 
@@ -81,7 +81,9 @@ class TFLite:
         """Say what has to be installed before `open` works; None where it works."""
         if any(installed(module) for module in RUNTIMES):
             return None
-        return f"no TFLite runtime is installed. Install one: {pip_install('ai-edge-litert')}"
+        from mnist_edge.boards import how_to_install
+
+        return f"no TFLite runtime is installed. {how_to_install(self.name)}"
 
     def contract(self, precision: Precision, ends: Ends) -> Contract:
         """Give the ends that a file of this precision has."""

@@ -1,0 +1,39 @@
+"""`mnist-edge bundle`."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import PATH, folder_argument, say
+
+TARGETS = ("rpi", "rpi-32bit")
+
+
+@click.command("bundle")
+@folder_argument
+@click.option("--target", type=click.Choice(TARGETS), default="rpi", show_default=True, help="The board's system.")
+@click.option("--wheels", is_flag=True, help="Put the runtimes' wheels in too, for a board without a network.")
+@click.option("--python", "pythons", multiple=True, help="Wheels for this Python only, 3.11 or 3.13; may be repeated.")
+@click.option("--out", type=PATH, help="The archive to write. Default: MODEL-TARGET.tar.gz here.")
+def command(folder: Path, target: str, wheels: bool, pythons: tuple[str, ...], out: Path | None) -> None:
+    """Pack an export for a board: artifacts, manifest, reference.npz, our own wheel and a short README.
+
+    \b
+    Example: mnist-edge bundle exports/cnn
+             mnist-edge bundle exports/cnn --wheels --python 3.13
+    """
+    from mnist_edge.bundle import bundle, systems
+    from mnist_edge.report import size
+
+    known = {system.python: system for system in systems(target)}
+    if pythons and not wheels:
+        raise click.UsageError("--python chooses among --wheels.")
+    if unknown := set(pythons) - set(known):
+        raise click.UsageError(f"{target} has Python {' and '.join(known)}, not {' or '.join(sorted(unknown))}.")
+    path = out or Path(f"{folder.resolve().name}-{target}.tar.gz")
+    if wheels:
+        say("Downloading wheels …")
+    bundle(folder, path, target, [known[name] for name in pythons or known] if wheels else ())
+    say(f"Wrote {path} ({size(path.stat().st_size)}).")
+    say(f"Next: scp {path} pi@board: && ssh pi@board tar -xzf {path.name}; its README says the rest. Or all in one:")
+    say(f"Next: mnist-edge device run pi@board {folder}")

@@ -1,0 +1,97 @@
+"""`mnist-edge device`: a board over ssh, and boards that are not here."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import check_writable, console, folder_argument, say
+
+BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
+DEVICES = "devices"
+
+
+@click.group("device")
+def command() -> None:
+    """Prove an export on a board over ssh, or on a Raspberry Pi's real userland without the board."""
+
+
+@command.command("emulate")
+@click.argument("board", type=click.Choice(BOARDS))
+@folder_argument
+@click.option("--debian", type=click.IntRange(12, 13), help="12 or 13 only; both bases of Raspberry Pi OS otherwise.")
+@click.option("--images", type=click.IntRange(1), help="Use only this many of the golden images.")
+@click.pass_context
+def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, images: int | None) -> None:
+    """Verify an export on Debian's ARM userland with the real ARM wheels, under qemu with that board's CPU model.
+
+    Userland and wheels are built once into the cache. The verdicts go to FOLDER/devices, where mnist-edge report finds
+    them. Time under emulation says nothing of the board's, so nothing is timed.
+
+    \b
+    Example: mnist-edge device emulate rpi4 exports/cnn
+    """
+    from mnist_edge.artifact import Manifest
+    from mnist_edge.boards import BOARDS as KNOWN
+    from mnist_edge.emulate import prepare, verify
+
+    chosen = KNOWN[board]
+    releases = [release for release in chosen.releases if debian in (None, release.number)]
+    if not releases:
+        raise click.UsageError(f"{board} has Debian {chosen.releases[0].number} alone.")
+    manifest = Manifest.read(folder)
+    codes = []
+    for release in releases:
+        userland = prepare(chosen, release, manifest, say)
+        results = folder / DEVICES / f"{board}-debian{release.number}"
+        check_writable(results)
+        say(f"{userland.title}, {release}: verifying …")
+        code, text = verify(userland, folder, images, results, console().width)
+        click.echo(text, nl=False)
+        codes.append(code)
+    if any(codes):
+        ctx.exit(1)
+
+
+@command.command("run")
+@click.argument("destination")
+@folder_argument
+@click.option("--wheels", is_flag=True, help="Bring the runtimes' wheels along, for a board without a network.")
+@click.option("--cpu", type=click.IntRange(0), help="Pin bench to this CPU of the board.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Time each file for this many seconds.")
+@click.pass_context
+def run(
+    ctx: click.Context, destination: str, folder: Path, wheels: bool, cpu: int | None, duration: float | None
+) -> None:
+    """Verify and time an export on a board, by your own ssh: DESTINATION is user@host, or a Host of ~/.ssh/config.
+
+    Copies the bundle, makes a private environment in ~/.cache/mnist-edge there, and leaves nothing else behind. The
+    results go to FOLDER/devices, where mnist-edge report finds them. Exits with 1 where a file fails.
+
+    \b
+    Example: mnist-edge device run pi@board exports/cnn
+    """
+    import re
+
+    from mnist_edge import ssh
+
+    options = [] if cpu is None else ["--cpu", str(cpu)]
+    options += [] if duration is None else ["--duration", str(duration)]
+    results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
+    outcome = ssh.run(destination, folder, results, say, wheels, options, console().width)
+    click.echo(outcome.text, nl=False)
+    say(f"Results are in {results}. Next: mnist-edge report {folder}")
+    if outcome.code:
+        ctx.exit(1)
+
+
+@command.command("qemu")
+def qemu() -> None:
+    """Put Debian 13's static qemu-user into the cache, for device emulate; needs apt but no root.
+
+    \b
+    Example: mnist-edge device qemu
+    """
+    from mnist_edge.emulate import fetch_qemu
+
+    say("Fetching qemu-user …")
+    click.echo(fetch_qemu())
