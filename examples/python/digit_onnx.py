@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer may report to Microsoft
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 model, *pictures = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
