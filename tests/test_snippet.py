@@ -218,6 +218,7 @@ def test_printed_code_gives_the_recorded_outputs(
     whole = artifact.contract.output.dtype != "float32"
     limits = tolerance.limits(artifact.precision, golden.yardstick, np.ones(1), whole, same_runtime=True)
     (limit,) = (item.allowed for item in limits if item.name == "host")
+    limit = min(limit, 1e-6) if language == "python" else limit  # the very runtime that recorded
     code = run("snippet", path, "--lang", language).stdout
     assert "mnist_edge" not in code
     assert ("ORT_DISABLE_TELEMETRY" in code) == (name.endswith(".onnx") and language != "js")
