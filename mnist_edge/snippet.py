@@ -102,14 +102,15 @@ def _flags(path: Path, contract: Contract) -> set[str]:
 def _values(path: Path, contract: Contract) -> dict[str, object]:
     """Give what stands for the `$names`; an `any` batch is counted from the pixels, in C and C++ it is 1."""
     source, sink = contract.input, contract.output
+    name = " ".join(path.name.split())  # it stands in a comment of one line
     batch, rest = source.shape[0], ", ".join(str(size or 1) for size in source.shape[1:])
     return {
-        "given": f"{path.name} takes {_words(source)};",
+        "given": f"{name} takes {_words(source)};",
         "gives": f"gives {_words(sink)}.",
         "unsaid": UNSAID.format(
             "pixels / 255" if source.dtype == "float32" else "pixels", "logits" if _logits(sink) else "probabilities"
         ),
-        "name": path.name,
+        "name": name,
         "file": _quoted(path.name),
         "input": _quoted(source.name),
         "output": _quoted(sink.name),

@@ -1,6 +1,7 @@
 """Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -70,9 +71,11 @@ def fashion() -> Path:
 
 
 @pytest.fixture(scope="session")
-def debian13(tmp_path_factory: pytest.TempPathFactory) -> Debian13:
+def debian13(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian13]:
     """A Debian 13 tree with compilers and ONNX Runtime; made once a run."""
-    return tree(tmp_path_factory.mktemp("debian13"))
+    folder = tmp_path_factory.mktemp("debian13")
+    yield tree(folder)
+    shutil.rmtree(folder)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ def here(script: str, folder: Path, inside: str = "") -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def clone(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The examples and an export, laid out as in a clone, with golden images as pictures."""
     root = tmp_path_factory.mktemp("clone")
     shutil.copytree(
@@ -41,7 +41,8 @@ def clone(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, image in enumerate(Reference.read(exports / "cnn" / "reference.npz").images[::10]):
         for suffix in ("png", "pgm"):
             Image.fromarray(image).save(root / "examples" / f"{index}.{suffix}")
-    return root
+    yield root
+    shutil.rmtree(root)
 
 
 @pytest.fixture(params=["node", "python", "cpp", "c"])
@@ -73,9 +74,7 @@ def answers(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^(\S+): (\d) \([\d.]+ %\)$", text, flags=re.M)
 
 
-def test_an_example_does_what_its_readme_says(
-    example: tuple[str, Shell], clone: Path, exports: Path, tmp_path: Path
-) -> None:
+def test_an_example_does_what_its_readme_says(example: tuple[str, Shell], clone: Path, exports: Path) -> None:
     name, shell = example
     steps = commands(name)
     done = shell("; ".join(command for command, _ in steps), clone, "")

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mnist_edge import tolerance
 from mnist_edge.artifact import Manifest
 from mnist_edge.reference import Reference
+from mnist_edge.snippet import snippet
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -98,9 +99,11 @@ def npm(package: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What the Node example installs."""
-    return npm(ROOT / "examples" / "node", tmp_path_factory.mktemp("node"))
+    folder = tmp_path_factory.mktemp("node")
+    yield npm(ROOT / "examples" / "node", folder)
+    shutil.rmtree(folder)
 
 
 class Browser:
@@ -160,6 +163,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         chromium.close()
     server.shutdown()
     server.server_close()
+    shutil.rmtree(folder)
     assert opened.asked
     assert [url for url in opened.asked if not url.startswith((opened.address, "blob:", "data:"))] == []
 
@@ -209,7 +213,7 @@ def outputs(
 
 @pytest.mark.parametrize(("name", "language"), CASES)
 def test_printed_code_gives_the_recorded_outputs(
-    name: str, language: str, files: Callable[[str], Path], run: Run, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, language: str, files: Callable[[str], Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     path = files(name)
     golden = Reference.read(path.parent / "reference.npz")
@@ -219,7 +223,7 @@ def test_printed_code_gives_the_recorded_outputs(
     limits = tolerance.limits(artifact.precision, golden.yardstick, np.ones(1), whole, same_runtime=True)
     (limit,) = (item.allowed for item in limits if item.name == "host")
     limit = min(limit, 1e-6) if language == "python" else limit  # the very runtime that recorded
-    code = run("snippet", path, "--lang", language).stdout
+    code = snippet(path, language)
     assert "mnist_edge" not in code
     assert ("ORT_DISABLE_TELEMETRY" in code) == (name.endswith(".onnx") and language != "js")
     found = outputs(code, language, path, images, tmp_path, request)
@@ -254,7 +258,7 @@ def test_without_a_contract_the_files_own_ends_are_used_and_the_code_says_so(
     import onnx
 
     content = (exports / "mlp" / name).read_bytes()
-    bare = tmp_path / "foreign" / f"it's \"{name}"
+    bare = tmp_path / "foreign" / f"it's\n\"{name}"
     bare.parent.mkdir()
     if name.endswith(".onnx"):
         proto = onnx.load_from_string(content)
