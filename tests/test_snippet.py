@@ -42,7 +42,6 @@ from mnist_edge.artifact import Ends, Precision
 from mnist_edge.export import export
 int8, float32 = Precision.INT8, Precision.FLOAT32
 for ends, precision, formats in (
-    (Ends(head="logits"), int8, ("onnx", "tflite")),
     (Ends(head="logits", full_integer=True), int8, ("tflite",)),
     (Ends(full_integer=True), int8, ("tflite",)),
     (Ends(batch=None), float32, ("onnx", "tflite")),
@@ -53,7 +52,6 @@ for ends, precision, formats in (
 ONNX = (
     "cnn-int8.onnx",
     "cnn-float32.onnx",
-    "mlp-int8-logits.onnx",
     "mlp-float32-anybatch.onnx",
     "mlp-float32-logits-batch4.onnx",
 )
