@@ -7,6 +7,7 @@ from typing import Any
 
 from mnist_edge.bench import BenchReport, Latency
 from mnist_edge.formats.base import Description, Format
+from mnist_edge.host import State
 from mnist_edge.layers import LayerError
 from mnist_edge.models import Recipe
 from mnist_edge.verdict import ParityReport, Result
@@ -110,6 +111,8 @@ def bench(report: BenchReport) -> dict[str, Any]:
                 "p99_us": timed.p99,
                 "min_us": timed.minimum,
                 "runs": timed.runs,
+                "every": timed.every,
+                "seconds": timed.seconds,
                 "samples_ns": timed.samples_ns.tolist(),
             }
             for name, timed in (("invoke", latency.invoke), ("call", latency.call))
@@ -119,12 +122,23 @@ def bench(report: BenchReport) -> dict[str, Any]:
         "schema": SCHEMA,
         "model": report.manifest.model,
         "threads": report.threads,
+        "cpu": report.cpu,
+        "duration_s": report.duration,
         "results": [
             {"file": item.artifact.path.name, "sha256": item.artifact.sha256, **stats(item)}
             for item in report.latencies
         ],
         "skipped": report.skipped,
         "notes": report.slower_than_float(),
+        "warnings": report.warnings,
+        "before": _state(report.before),
+        "after": _state(report.after),
         "host": asdict(report.host),
         "versions": report.versions,
     }
+
+
+def _state(state: State) -> dict[str, Any]:
+    if state.throttled is None:
+        return asdict(state)
+    return {**asdict(state), "throttled_now": state.throttled_now, "throttled_since_boot": state.throttled_since_boot}

@@ -1,6 +1,7 @@
 """The stage `bench`: how fast each exported file runs on this machine, measured side by side."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
@@ -9,11 +10,11 @@ from typing import Any
 
 from mnist_edge import reference
 from mnist_edge.artifact import Artifact, Manifest, Precision
-from mnist_edge.errors import FolderError, MissingRuntime
+from mnist_edge.errors import FolderError, HostError, MissingRuntime
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.base import Runner
-from mnist_edge.host import Host
-from mnist_edge.timing import LatencyStats, interleave
+from mnist_edge.host import EMULATED, Host, State, faults, pinned
+from mnist_edge.timing import LatencyStats, interleave, warm
 
 NAME = "bench.json"
 
@@ -29,7 +30,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All latencies of a folder on one host; `skipped` maps a file's name to the reason."""
+    """All latencies of a folder on one host; `skipped` maps a file's name to the reason.
+
+    `before` and `after` are the machine's states around the timed calls; `cpu` is the one that the process was kept on,
+    `duration` the seconds that were asked for.
+    """
 
     manifest: Manifest
     latencies: tuple[Latency, ...]
@@ -37,6 +42,15 @@ class BenchReport:
     threads: int
     host: Host
     versions: dict[str, str]
+    before: State
+    after: State
+    cpu: int | None
+    duration: float | None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What happened to the machine meanwhile that makes the figures doubtful."""
+        return faults(self.before, self.after)
 
     def slower_than_float(self) -> list[str]:
         """Say which files take longer than their float32 twins here, by the median of the whole call."""
@@ -55,7 +69,14 @@ class BenchReport:
         return lines
 
 
-def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) -> BenchReport:
+def bench(
+    folder: Path,
+    runs: int,
+    warmup: int = 50,
+    threads: int = 1,
+    cpu: int | None = None,
+    duration: float | None = None,
+) -> BenchReport:
     """Time every artifact of a folder at batch 1.
 
     Args:
@@ -63,11 +84,23 @@ def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) ->
         runs: timed calls of each kind and artifact.
         warmup: untimed calls of each first.
         threads: of each runtime.
+        cpu: keep all of it on this CPU.
+        duration: time each kind for at least so many seconds, and at least `runs` calls (MLPerf's single-stream form).
 
     Raises:
         FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
+        HostError: this is an emulation, or it cannot be pinned to `cpu`.
         MissingRuntime: no artifact's runtime is installed.
     """
+    if emulated := os.environ.get(EMULATED):
+        raise HostError(
+            f"this machine is emulated ({emulated}): its time says nothing of the device's. Run bench on the device."
+        )
+    with pinned(cpu):
+        return _bench(folder, runs, warmup, threads, cpu, duration)
+
+
+def _bench(folder: Path, runs: int, warmup: int, threads: int, cpu: int | None, duration: float | None) -> BenchReport:
     manifest = Manifest.read(folder)
     golden = reference.Reference.read(manifest.check(reference.NAME))
     if not manifest.artifacts:
@@ -88,7 +121,10 @@ def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) ->
     for artifact, runner in zip(timed, runners, strict=True):
         calls[f"{artifact.path.name} invoke"] = runner.invoke
         calls[f"{artifact.path.name} call"] = _whole_call(runner, golden)
-    stats = interleave(calls, runs, warmup)
+    warm(calls, warmup)
+    before = State.read(cpu)  # now, not earlier: the clock of an idle machine is another one
+    stats = interleave(calls, runs, warmup=0, seconds=duration)
+    after = State.read(cpu)
     return BenchReport(
         manifest=manifest,
         latencies=tuple(
@@ -98,6 +134,10 @@ def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) ->
         threads=threads,
         host=Host.read(),
         versions=runtime_versions(),
+        before=before,
+        after=after,
+        cpu=cpu,
+        duration=duration,
     )
 
 

@@ -97,7 +97,7 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
         readme.write_text(_readme(manifest, target, bool(wheels)), encoding="utf-8")
         with (
             temporary.open("wb") as raw,
-            gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w") as archive,
         ):
             for file in [readme, *files]:

@@ -12,6 +12,7 @@
     ├── ToleranceError        a limit of verify that does not exist, or is no number
     ├── SnippetError          there is no code that embeds this file in that language
     ├── DeviceError           a board, or its emulation, cannot be reached or made ready
+    ├── HostError             this machine cannot be measured, or not as asked
     └── MissingRuntime        a package that this step needs is not installed
 
 Each message says what is wrong and what to do next.
@@ -64,6 +65,10 @@ class SnippetError(MnistEdgeError):
 
 class DeviceError(MnistEdgeError):
     """A board, or its emulation, cannot be reached or made ready."""
+
+
+class HostError(MnistEdgeError):
+    """This machine cannot be measured, or not in the way that was asked for."""
 
 
 class MissingRuntime(MnistEdgeError):

@@ -1,9 +1,7 @@
 """Write files whole or not at all, and know them by their SHA-256."""
 
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it becomes `path` only when the block ends well."""
+    import tempfile  # here and below: `predict` reads only, and starts faster without
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
     os.close(handle)
@@ -33,5 +33,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def sha256(path: Path) -> str:
     """Give the hex SHA-256 of a file's bytes."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@ sum stays under 2**24, whatever the order of the additions. So the first convolu
 the integers that an int8 one would accumulate, on every CPU the same, and the QuantizeLinear behind it rescales them.
 """
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,8 @@ def quantize(
     Returns:
         A ModelProto with uint8 pixels in, and float logits and Softmax.
     """
+    import tempfile
+
     import onnx
     from onnxruntime import quantization
 

@@ -1,7 +1,7 @@
 """The report that `mnist-edge report` writes: one self-contained HTML file, and a Markdown one of the same facts."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from mnist_edge import __version__, plots
 from mnist_edge.artifact import LABELS
 from mnist_edge.compare import Pair, margins
+from mnist_edge.devices import Device
 from mnist_edge.imports import need
 from mnist_edge.report import difference, end, size
 from mnist_edge.report_verify import interval, worst_findings
@@ -21,20 +22,23 @@ NOISE = {True: "within noise", False: "more than noise"}
 MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.SKIPPED: "–"}
 
 
-def render(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool = False) -> dict[str, str]:
+def render(
+    report: ParityReport, bench: Mapping[str, Any] | None, strict: bool = False, devices: Iterable[Device] = ()
+) -> dict[str, str]:
     """Give the pages by their file's suffix, `.html` and `.md`.
 
     Args:
         report: what `verify` found.
         bench: what `bench` wrote; results of other files than these are left out, and that is said.
         strict: what was skipped counts as a failure.
+        devices: what boards said of the same files.
 
     Raises:
         MissingRuntime: Jinja2 or matplotlib is not installed.
     """
     jinja2 = need("jinja2", "jinja2", "writing a report")
     need("matplotlib", "matplotlib", "writing a report")
-    facts = _facts(report, bench, strict)
+    facts = _facts(report, bench, strict, tuple(devices))
     pages = {}
     for suffix, escape in ((".html", True), (".md", False)):
         environment = jinja2.Environment(
@@ -45,14 +49,17 @@ def render(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool =
     return pages
 
 
-def _facts(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool) -> dict[str, Any]:
+def _facts(
+    report: ParityReport, bench: Mapping[str, Any] | None, strict: bool, devices: tuple[Device, ...]
+) -> dict[str, Any]:
     """Collect what both templates show; numbers are formatted here, once."""
     outputs, changed = report.outputs, _changed(report)
     files = {name: values for name, values in outputs.items() if name != KERAS_NAME}
     latency, left_out = _latency(report, bench)
     return {
         "report": report,
-        "good": report.good(strict),
+        "good": report.good(strict) and all(device.good for device in devices),
+        "devices": [_device(device) for device in devices],
         "counts": {status: report.statuses().count(status) for status in Status},
         "rows": [_row(result) for result in report.results],
         "names": list(outputs),
@@ -89,6 +96,7 @@ def _facts(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool) 
         "histograms": plots.histograms(report.sample.keras, files) if files else "",
         "latency": latency,
         "latency_host": (bench or {}).get("host"),
+        "latency_warnings": (bench or {}).get("warnings", []),
         "latency_left_out": left_out,
         "contracts": [
             (result.artifact.path.name, end(contract.input), contract.input.meaning, end(contract.output))
@@ -97,6 +105,33 @@ def _facts(report: ParityReport, bench: Mapping[str, Any] | None, strict: bool) 
         ],
         "labels": LABELS,
         "version": __version__,
+    }
+
+
+def _device(device: Device) -> dict[str, Any]:
+    """Give a board's verdicts and latencies by file; what it was not asked is a dash."""
+    rows: dict[str, dict[str, Any]] = {}
+    for item in device.verified["results"] if device.verified else ():
+        found, host = item["comparison"], item["on_host"]
+        rows[item["file"]] = {
+            "status": item["status"],
+            "reasons": item["reasons"],
+            "accuracy": f"{found['accuracy']:.2%}" if found else "–",
+            "flips": len(found["flips"]) if found else "–",
+            "host": difference(host["largest_difference"]) if host else "–",
+        }
+    blank = {"status": Status.SKIPPED, "reasons": [], "accuracy": "–", "flips": "–", "host": "–"}
+    for item in device.timed["results"] if device.timed else ():
+        row = rows.setdefault(item["file"], dict(blank))
+        row |= {name: f"{item['call'][f'{name}_us']:.1f}" for name in PERCENTILES}
+    return {
+        "name": device.name,
+        "good": device.good,
+        "host": device.host,
+        "sample": device.verified["sample"] if device.verified else "no image",
+        "timed": device.timed is not None,
+        "notes": [*device.timed.get("warnings", []), *device.timed["notes"]] if device.timed else [],
+        "rows": [{"file": file, **row} for file, row in rows.items()],
     }
 
 

@@ -18,7 +18,7 @@ NETWORK = (
     "ConnectTimeout",
     "unreachable",
 )
-QUIET = ("--quiet", "--disable-pip-version-check", "--no-input")
+QUIET = ("--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir")
 
 
 def download(requirements: Iterable[str], system: System, folder: Path) -> None:

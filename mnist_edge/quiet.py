@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,24 +16,22 @@ def set_verbose(on: bool) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Send descriptors 1 and 2 to a temporary file while the block runs; nothing of ours may print inside it."""
+    """Send descriptors 1 and 2 nowhere while the block runs; nothing of ours may print inside it."""
     if _verbose:
         yield
         return
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
     try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os.dup2(saved[0], 1)
-                os.dup2(saved[1], 2)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        yield
     finally:
-        os.close(saved[0])
-        os.close(saved[1])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (sink, *saved):
+            os.close(descriptor)

@@ -14,6 +14,7 @@ from mnist_edge.bench import BenchReport
 from mnist_edge.export import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Description, Format
+from mnist_edge.host import change
 from mnist_edge.models import Recipe
 from mnist_edge.verdict import Status
 
@@ -180,11 +181,16 @@ def bench_table(report: BenchReport) -> RenderableType:
             figures = (f"{value:.1f}" for value in (stats.p50, stats.p90, stats.p99, stats.minimum))
             made.add_row(latency.artifact.path.name if name == "invoke" else "", name, *figures, str(stats.runs))
     notes = [Text(f"SKIPPED  {name}: {reason}", style="yellow") for name, reason in report.skipped.items()]
-    slow = [Text(f"Note: {line}", style="yellow") for line in report.slower_than_float()]
+    told = [Text(f"Note: {line}", style="yellow") for line in [*report.warnings, *report.slower_than_float()]]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    pinned = "" if report.cpu is None else f" on CPU {report.cpu}"
+    mlperf = (
+        "" if report.duration is None else f" At least {report.duration:g} s of each; the figure is p90, as in MLPerf."
+    )
     legend = Text(
         f"invoke: the bare inference call; call: uint8 pixels in, float32 probabilities out. "
-        f"{report.threads} thread(s), interleaved, warmed up.\nHost: {report.host}. {versions}.",
+        f"{report.threads} thread(s){pinned}, interleaved, warmed up.{mlperf}\nHost: {report.host}. {versions}.\n"
+        f"State before → after: {change(report.before, report.after)}.",
         style="dim",
     )
-    return Group(made, *notes, *slow, legend)
+    return Group(made, *notes, *told, legend)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -96,6 +97,8 @@ class Connection:
         """
         if not destination or destination.startswith("-"):
             raise DeviceError(f"{destination!r} is no ssh destination. Say user@host, or a Host of your ~/.ssh/config.")
+        if shutil.which("ssh") is None:
+            raise DeviceError("ssh is not here. Install it: apt install openssh-client")
         with tempfile.TemporaryDirectory(prefix="me-") as name:  # a socket's path may have 100 characters
             ssh = cls(destination, Path(name) / "ssh")
             try:
@@ -111,10 +114,7 @@ class Connection:
             DeviceError: ssh could not connect.
         """
         command = [*self._ssh, f"exec sh -c {shlex.quote(script)}"]
-        try:
-            done = subprocess.run(command, input=content or b"", capture_output=True, check=False)
-        except FileNotFoundError:
-            raise DeviceError("ssh is not here. Install it: apt install openssh-client") from None
+        done = subprocess.run(command, input=content or b"", capture_output=True, check=False)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         if done.returncode == UNREACHABLE:
             lines = [line.strip() for line in err.splitlines() if line.strip() and "Warning:" not in line]

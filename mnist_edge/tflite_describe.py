@@ -2,8 +2,6 @@
 
 import json
 import math
-import zipfile
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -102,6 +100,9 @@ def _oldest(model: Any) -> str:
 
 
 def _metadata(path: Path, name: str) -> dict[str, str]:
+    import zipfile  # inside functions, like all of the standard library that running a file can do without
+    import zlib
+
     if not zipfile.is_zipfile(path):
         return {}
     try:

@@ -1,6 +1,7 @@
 """Time callables side by side. Raw samples are kept and every figure is derived from them."""
 
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -8,13 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 25
+TURN_NS = 20_000_000
+KEPT = 2**16  # most samples of a call that is timed for minutes: half a megabyte, 655 of them over the 99th percentile
 
 
 @dataclass(frozen=True)
 class LatencyStats:
-    """Raw samples in nanoseconds, int64 `[N]`; all properties are in microseconds."""
+    """Raw samples in nanoseconds, int64 `[N]`; all properties but `seconds` are in microseconds.
+
+    Of a long run one sample in `every` is kept; `total_ns` is then the sum over all calls.
+    """
 
     samples_ns: NDArray[np.int64]
+    every: int = 1
+    total_ns: int | None = None
 
     def percentile(self, q: float) -> float:
         """Give a percentile in microseconds."""
@@ -41,35 +49,81 @@ class LatencyStats:
         return float(self.samples_ns.min()) / 1000
 
     @property
+    def seconds(self) -> float:
+        """What all timed calls took together, in seconds."""
+        return (int(self.samples_ns.sum()) if self.total_ns is None else self.total_ns) / 1e9
+
+    @property
     def runs(self) -> int:
-        """Number of samples."""
+        """Number of samples that were kept."""
         return len(self.samples_ns)
 
 
-def interleave(calls: Mapping[str, Callable[[], object]], runs: int, warmup: int) -> dict[str, LatencyStats]:
-    """Time every call `runs` times, in turns, so that a slow moment of the machine hits all of them.
+def warm(calls: Mapping[str, Callable[[], object]], times: int) -> None:
+    """Make each call `times` times, untimed."""
+    for call in calls.values():
+        for _ in range(times):
+            call()
 
-    A turn is 25 timed calls after two untimed ones: the caches are then those of a program that does nothing else, and
-    the turns are short enough to share the machine's moods.
+
+def interleave(
+    calls: Mapping[str, Callable[[], object]], runs: int, warmup: int, seconds: float | None = None
+) -> dict[str, LatencyStats]:
+    """Time calls in turns, so that a slow moment of the machine hits all of them.
+
+    Each turn begins with two untimed calls: the caches are then those of a program that does nothing else. A turn is 25
+    timed calls, short enough to share the machine's moods. With `seconds` it lasts 20 ms instead: fast and
+    slow calls then need equally many turns, and all go on until the last one has enough.
 
     Args:
         calls: what to time, by name.
-        runs: timed calls of each.
+        runs: timed calls of each; with `seconds` at least as many.
         warmup: untimed calls of each before the first turn.
+        seconds: keep on until the timed calls of each add up to this.
     """
-    for call in calls.values():
-        for _ in range(warmup):
-            call()
-    turns = -(-runs // BLOCK)
-    samples = {name: np.empty(runs, np.int64) for name in calls}
-    clock = time.perf_counter_ns
-    for turn in range(turns):
+    warm(calls, warmup)
+    samples = {name: _Samples() for name in calls}
+    while any(item.count < runs or item.total_ns < (seconds or 0) * 1e9 for item in samples.values()):
         for name, call in calls.items():
-            call()
-            call()
             out = samples[name]
-            for index in range(turn * BLOCK, min((turn + 1) * BLOCK, runs)):
-                start = clock()
-                call()
-                out[index] = clock() - start
-    return {name: LatencyStats(values) for name, values in samples.items()}
+            if seconds is None:
+                out.add(_turn(call, min(BLOCK, runs - out.count), 0))
+            else:
+                out.add(_turn(call, 1, TURN_NS))
+                out.thin()
+    return {
+        name: LatencyStats(np.array(item.kept, np.int64), item.every, item.total_ns) for name, item in samples.items()
+    }
+
+
+def _turn(call: Callable[[], object], least: int, least_ns: int) -> list[int]:
+    """Time a call at least so often and at least so long; nanoseconds of each."""
+    clock = time.perf_counter_ns
+    times: list[int] = []
+    call()
+    call()
+    end = clock() + least_ns
+    while True:
+        start = clock()
+        call()
+        stop = clock()
+        times.append(stop - start)
+        if len(times) >= least and stop >= end:
+            return times
+
+
+class _Samples:
+    """The samples of one call, every one of them until `thin` has to halve them."""
+
+    def __init__(self) -> None:
+        self.kept = array("q")
+        self.every, self.count, self.total_ns = 1, 0, 0
+
+    def add(self, times: list[int]) -> None:
+        self.kept.extend(times[-self.count % self.every :: self.every])
+        self.count += len(times)
+        self.total_ns += sum(times)
+
+    def thin(self) -> None:
+        while len(self.kept) > KEPT:
+            self.kept, self.every = self.kept[::2], 2 * self.every

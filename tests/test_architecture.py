@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 
@@ -30,7 +31,7 @@ FLOORS = (
     ("formats", "spread", "diagnosis"),
     ("training", "verdict", "isolate", "snippet"),
     ("export", "parity", "bench", "predict"),
-    ("tune", "testing", "emulate", "ssh"),
+    ("tune", "testing", "emulate", "ssh", "devices"),
     ("report", "as_json", "junit"),
     ("report_verify", "plots"),
     ("page",),
@@ -105,9 +106,28 @@ def test_no_code_outside_formats_compares_a_format_name() -> None:
 
 
 def test_help_and_import_load_nothing_heavy() -> None:
-    code = "import sys, mnist_edge, mnist_edge.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"numpy", "tensorflow", "keras", "onnx", "onnxruntime", "rich", "PIL"} & set(loaded)
+    assert not {"numpy", "tensorflow", "keras", "onnx", "onnxruntime", "rich", "PIL"} & loaded("--help")
+
+
+@pytest.mark.parametrize(("suffix", "other"), [("tflite", "onnxruntime"), ("onnx", "ai_edge_litert")])
+def test_predict_loads_one_runtime_and_little_else(exports: Path, tmp_path: Path, suffix: str, other: str) -> None:
+    picture = Image.new("L", (60, 60), 255)
+    picture.paste(0, (28, 10, 33, 50))
+    picture.save(tmp_path / "one.png")
+    modules = loaded("predict", tmp_path / "one.png", "--artifact", exports / "mlp" / f"mlp-int8.{suffix}")
+    assert not {other, "tensorflow", "keras", "onnx", "rich", "matplotlib", "scipy", "jinja2"} & modules
+    assert not {"tempfile", "zipfile", "random", "shutil"} & modules
+    assert {name for name in modules if name.startswith("mnist_edge.cli.")} == {
+        "mnist_edge.cli.common",
+        "mnist_edge.cli.predict",
+    }
+
+
+def loaded(*arguments: object) -> set[str]:
+    """The modules that a command has loaded when it ends."""
+    code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from mnist_edge.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split())
 
 
 THROW_AWAY = '''

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from conftest import Run
 from PIL import Image
@@ -15,7 +16,7 @@ from mnist_edge.cli import commands
 from mnist_edge.data import Dataset
 
 
-@pytest.mark.parametrize("name", sorted(commands.commands))
+@pytest.mark.parametrize("name", commands.list_commands(click.Context(commands)))
 def test_help_carries_an_example(run: Run, name: str) -> None:
     assert f"Example: mnist-edge {name}" in run(name, "--help").stdout
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import click
 import pytest
 
 from mnist_edge.cli import commands
@@ -30,7 +31,9 @@ def test_the_code_for_an_app_runs(exports: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"mnist-edge (?!is|$)[a-z]+[^`#\n]*", README))))
 def test_every_command_parses(line: str) -> None:
     name, *arguments = shlex.split(line)[1:]
-    commands.commands[name].make_context(name, arguments)
+    command = commands.get_command(click.Context(commands), name)
+    assert command is not None, f"there is no command {name}"
+    command.make_context(name, arguments)
 
 
 def test_every_file_that_it_names_comes_out_of_an_export(exports: Path) -> None:

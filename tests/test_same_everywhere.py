@@ -1,6 +1,5 @@
 """The int8 ONNX files give the same logits, bit for bit, on a CPU with AVX2 and without VNNI (emulated Haswell)."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import onnx
 import pytest
 from conftest import Run
 
+from mnist_edge import emulate
+from mnist_edge.errors import DeviceError
 from mnist_edge.reference import Reference
 
 SCRIPT = """
@@ -28,15 +29,11 @@ for model, target in zip(sys.argv[2::2], sys.argv[3::2]):
 
 @pytest.fixture(scope="module")
 def qemu() -> str:
-    """The user-mode emulator for x86-64, version 10 or newer."""
-    folder = os.environ.get("MNIST_EDGE_QEMU", "")
-    found = shutil.which("qemu-x86_64", path=os.pathsep.join([folder, os.environ["PATH"]]))
-    if found is None:
-        pytest.skip("qemu-x86_64 is not installed (Debian 13's package qemu-user), or name its folder: MNIST_EDGE_QEMU")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
-    if int(version.partition(".")[0]) < 10:
-        pytest.skip(f"{found} is version {version}; ONNX Runtime needs 10 or newer (Debian 13's package qemu-user)")
-    return found
+    """The user-mode emulator for x86-64."""
+    try:
+        return emulate.qemu("qemu-x86_64")
+    except DeviceError as error:
+        pytest.skip(str(error))
 
 
 def saturating(path: Path, float32: Path, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Path:

@@ -15,7 +15,25 @@ from mnist_edge.errors import MnistEdgeError
 NO, WRONG, INTERRUPTED = 1, 2, 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Imports a command's module when that command is asked for: `predict` is not to wait for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the name of every module here that has a `command`."""
+        return [name for name in sorted(self._modules()) if self.get_command(ctx, name)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Give the `command` of the module of that name."""
+        if name not in self._modules():
+            return None
+        found: click.Command | None = getattr(importlib.import_module(f"{__name__}.{name}"), "command", None)
+        return found
+
+    def _modules(self) -> set[str]:
+        return {found.name for found in pkgutil.iter_modules(__path__)}
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mnist-edge")
 def commands() -> None:
     """Take a digit classifier from Keras to quantized TFLite and ONNX, and prove that it got there whole.
@@ -27,12 +45,6 @@ def commands() -> None:
     mnist-edge report               all of that as one HTML page
     mnist-edge predict digit.png    what digit is this?
     """
-
-
-for _found in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_found.name}")
-    if hasattr(_module, "command"):
-        commands.add_command(_module.command)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

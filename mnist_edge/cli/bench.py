@@ -6,18 +6,31 @@ import click
 
 from mnist_edge.cli.common import console, folder_argument, json_option, keep, print_json, verbose_option
 
+RUNS = 1000
+
 
 @click.command("bench")
 @folder_argument
-@click.option("--runs", type=click.IntRange(1), default=1000, show_default=True, help="Timed calls of each file.")
+@click.option("--runs", type=click.IntRange(1), help=f"Timed calls of each file, {RUNS} if not given.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True, max=3600),
+    metavar="SECONDS",
+    help=f"Time each call of each file for at least this long, and {RUNS} times; p90 is the figure, as in MLPerf.",
+)
 @click.option("--warmup", type=click.IntRange(0), default=50, show_default=True, help="Untimed calls of each first.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each runtime.")
+@click.option("--cpu", type=click.IntRange(0), metavar="N", help="Keep all of it on this one CPU.")
 @json_option
 @verbose_option
-def command(folder: Path, runs: int, warmup: int, threads: int, json: bool) -> None:
+def command(
+    folder: Path, runs: int | None, duration: float | None, warmup: int, threads: int, cpu: int | None, json: bool
+) -> None:
     """Time every exported file on this machine: batch 1, interleaved.
 
-    The raw samples are kept in the folder's bench.json, from which mnist-edge report takes latencies.
+    Says in what state the machine was, before and after, and warns where it was throttled or its clock changed. The raw
+    samples
+    are kept in the folder's bench.json, from which mnist-edge report takes latencies.
 
     \b
     Example: mnist-edge bench exports/cnn
@@ -25,7 +38,11 @@ def command(folder: Path, runs: int, warmup: int, threads: int, json: bool) -> N
     from mnist_edge import as_json, report
     from mnist_edge.bench import NAME, bench
 
-    result = bench(folder, runs, warmup, threads)
+    if runs is not None and duration is not None:
+        raise click.UsageError("--runs and --duration exclude each other.")
+    if cpu is not None and threads > 1:
+        raise click.UsageError(f"--cpu keeps everything on one CPU; {threads} threads would wait for each other there.")
+    result = bench(folder, runs or RUNS, warmup, threads, cpu, duration)
     content = as_json.bench(result)
     keep(content, folder / NAME)
     if json:

@@ -1,8 +1,6 @@
 """What several commands share: options, the console, the dataset, and training with a progress bar."""
 
-import json
 import signal
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,6 +66,8 @@ class Interrupt:
 
 def check_writable(folder: Path) -> None:
     """Make a folder and write to it, before hours go into what it is to hold. Raises OSError."""
+    import tempfile
+
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -95,6 +95,8 @@ def console(stderr: bool = False) -> "Console":
 
 def print_json(content: dict[str, Any]) -> None:
     """Print one JSON document."""
+    import json
+
     click.echo(json.dumps(content, indent=1))
 
 

@@ -7,7 +7,6 @@ import click
 from mnist_edge.cli.common import check_writable, console, folder_argument, say
 
 BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
-DEVICES = "devices"
 
 
 @click.group("device")
@@ -32,6 +31,7 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     """
     from mnist_edge.artifact import Manifest
     from mnist_edge.boards import BOARDS as KNOWN
+    from mnist_edge.devices import FOLDER
     from mnist_edge.emulate import prepare, verify
 
     chosen = KNOWN[board]
@@ -42,7 +42,7 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     codes = []
     for release in releases:
         userland = prepare(chosen, release, manifest, say)
-        results = folder / DEVICES / f"{board}-debian{release.number}"
+        results = folder / FOLDER / f"{board}-debian{release.number}"
         check_writable(results)
         say(f"{userland.title}, {release}: verifying …")
         code, text = verify(userland, folder, images, results, console().width)
@@ -73,10 +73,11 @@ def run(
     import re
 
     from mnist_edge import ssh
+    from mnist_edge.devices import FOLDER
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
-    results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
+    results = folder / FOLDER / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
     outcome = ssh.run(destination, folder, results, say, wheels, options, console().width)
     click.echo(outcome.text, nl=False)
     say(f"Results are in {results}. Next: mnist-edge report {folder}")

@@ -21,19 +21,36 @@ from mnist_edge.cli.common import (
 @data_option
 @tolerance_option
 @click.option("--strict", is_flag=True, help="Exit with 1 also where something had to be skipped.")
+@click.option(
+    "--device",
+    "others",
+    type=PATH,
+    multiple=True,
+    metavar="DIR",
+    help="A folder with a board's verify.json and bench.json; may be repeated. Those in FOLDER/devices are found.",
+)
 @click.option("--out", type=PATH, help="Folder that gets the pages; the export folder where it is not given.")
 @verbose_option
 @click.pass_context
 def command(
-    ctx: click.Context, folder: Path, data: Path | None, tolerance: tuple[str, ...], strict: bool, out: Path | None
+    ctx: click.Context,
+    folder: Path,
+    data: Path | None,
+    tolerance: tuple[str, ...],
+    strict: bool,
+    others: tuple[Path, ...],
+    out: Path | None,
 ) -> None:
     """Verify an export and write report.html, one file that needs no network, and report.md.
 
-    Shows latency where mnist-edge bench has left its results in the folder. Exits with 1 where a file fails.
+    Shows latency where mnist-edge bench has left its results in the folder, and what boards said of the same files
+    beside it. Exits with 1 where a file fails, here or on a board.
 
     \b
     Example: mnist-edge report exports/cnn
     """
+    from mnist_edge import devices
+    from mnist_edge.artifact import Manifest
     from mnist_edge.bench import read
     from mnist_edge.cli.common import check_writable
     from mnist_edge.data import at_hand
@@ -42,14 +59,16 @@ def command(
     from mnist_edge.parity import verify
 
     given, dataset, target = limits(tolerance), at_hand(data), out or folder
+    joined = devices.read(Manifest.read(folder), others)
     check_writable(target)
     result = verify(folder, dataset, given)
     refuse_other_data(data, dataset, result)
-    for suffix, text in render(result, read(folder), strict).items():
+    for suffix, text in render(result, read(folder), strict, joined).items():
         path = target / f"report{suffix}"
         with staged(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         say(f"Wrote {path}")
-    click.echo("PASS" if result.good(strict) else "FAIL")
-    if not result.good(strict):
+    good = result.good(strict) and all(device.good for device in joined)
+    click.echo("PASS" if good else "FAIL")
+    if not good:
         ctx.exit(1)

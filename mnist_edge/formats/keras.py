@@ -1,6 +1,5 @@
 """Keras's own `.keras` file, which `train` writes: read here as one more file to run, never exported."""
 
-import zipfile
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +45,8 @@ def load_model(path: Path) -> Any:
         ArtifactError: it is missing, damaged, or not 28×28×1 in and ten probabilities out.
         MissingRuntime: TensorFlow is not installed.
     """
+    import zipfile
+
     keras = need_keras(f"reading {path.name}")
     if path.is_file() and not zipfile.is_zipfile(path):
         raise ArtifactError(f"{path} is not a Keras model: it is not a .keras zip file.")

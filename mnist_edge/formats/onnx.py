@@ -1,8 +1,6 @@
 """ONNX: written by tf2onnx and ONNX Runtime's quantizer, run by ONNX Runtime."""
 
 import json
-import logging
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +108,8 @@ class Onnx:
 
     def describe(self, path: Path) -> Description:
         """Read any ONNX file, and the graph that ONNX Runtime makes of it."""
+        import tempfile
+
         need("onnx", "onnx", f"reading {path.name}")
         described = onnx_describe.describe(path)
         if self.missing():
@@ -121,6 +121,8 @@ class Onnx:
 
     def look_inside(self, path: Path, images: Images) -> Inside:
         """Compute the graph as it stands in the file, without optimizations, and keep every tensor."""
+        import tempfile
+
         onnx = need("onnx", "onnx", f"looking inside {path.name}")
         with tempfile.TemporaryDirectory() as folder, self.open(path) as runner:
             proto, names = onnx_trace.widened(path)
@@ -187,6 +189,8 @@ def _written(model: Any, request: Request) -> Any:
 
 def _convert(model: Any, ends: Ends) -> Any:
     """Give the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
+    import logging
+
     tf2onnx = need("tf2onnx", "tf2onnx", "exporting ONNX")
     import tensorflow as tf
 
@@ -204,6 +208,8 @@ def _convert(model: Any, ends: Ends) -> Any:
 
 def _weights_to_int8(proto: Any) -> Any:
     """Quantize the weights of Dense layers to uint8, which no CPU saturates; activations at every call."""
+    import tempfile
+
     import onnx
     from onnxruntime import quantization
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -93,6 +91,9 @@ class TFLite:
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with TFLiteConverter; int8 is full-integer but for Softmax, per-tensor in Dense layers."""
+        import tempfile
+        import zipfile
+
         contract = self.contract(request.precision, request.ends)
         tf = need("tensorflow", "tensorflow", "exporting TFLite")
         with quiet(), tempfile.TemporaryDirectory() as folder:
@@ -133,8 +134,10 @@ def without_delegate(path: Path) -> dict[str, Any]:
 
 def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
     """Open an Interpreter with its tensors allocated; `settings` are its other arguments. Raises ArtifactError."""
-    if path.is_file() and path.read_bytes()[4:8] != b"TFL3":
-        raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(8)[4:] != b"TFL3":
+                raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
     runtime = _runtime(path)
     try:
         with quiet():
