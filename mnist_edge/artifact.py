@@ -228,3 +228,18 @@ class Manifest:
             raise FolderError(f"{self.folder / self.NAME} does not list {name}. Export again.")
         check_file(self.folder / name, entry["bytes"], entry["sha256"])
         return self.folder / name
+
+
+def listed(path: Path) -> Artifact | None:
+    """Give the entry of the manifest beside a file, where there is one that lists it, held to its SHA-256.
+
+    Raises:
+        ArtifactError, FolderError: the file is not what the manifest says, or the manifest is damaged.
+    """
+    if not (path.parent / Manifest.NAME).is_file():
+        return None
+    for artifact in Manifest.read(path.parent).artifacts:
+        if artifact.path.name == path.name:
+            artifact.check()
+            return artifact
+    return None

@@ -10,6 +10,7 @@
     ├── UnsupportedPrecision  this format cannot hold that precision
     ├── ConversionError       a converter failed, or broke the contract
     ├── ToleranceError        a limit of verify that does not exist, or is no number
+    ├── SnippetError          there is no code that embeds this file in that language
     ├── DeviceError           a board, or its emulation, cannot be reached or made ready
     ├── HostError             this machine cannot be measured, or not as asked
     └── MissingRuntime        a package that this step needs is not installed
@@ -56,6 +57,10 @@ class ConversionError(MnistEdgeError):
 
 class ToleranceError(MnistEdgeError):
     """A limit of `verify` does not exist, or is no number that can be one."""
+
+
+class SnippetError(MnistEdgeError):
+    """There is no code that embeds this file in that language."""
 
 
 class DeviceError(MnistEdgeError):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mnist_edge import preprocess
-from mnist_edge.artifact import Manifest, Precision
+from mnist_edge.artifact import Manifest, Precision, listed
 from mnist_edge.errors import FolderError, MissingRuntime, PictureError
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.base import Probabilities
@@ -34,7 +34,7 @@ def predict(pictures: list[Path], artifact: Path) -> list[Probabilities | Pictur
     Raises:
         ArtifactError, MissingRuntime: as the format's `open` says.
     """
-    check_listed(artifact)
+    listed(artifact)
     outcomes: list[Probabilities | PictureError] = []
     with format_of(artifact).open(artifact) as runner:
         for picture in pictures:
@@ -43,11 +43,3 @@ def predict(pictures: list[Path], artifact: Path) -> list[Probabilities | Pictur
             except PictureError as error:
                 outcomes.append(error)
     return outcomes
-
-
-def check_listed(path: Path) -> None:
-    """Where a manifest beside the file lists it, hold the file to its SHA-256."""
-    if (path.parent / Manifest.NAME).is_file():
-        for artifact in Manifest.read(path.parent).artifacts:
-            if artifact.path.name == path.name:
-                artifact.check()

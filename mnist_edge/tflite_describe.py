@@ -101,14 +101,18 @@ def _oldest(model: Any) -> str:
 
 def _metadata(path: Path, name: str) -> dict[str, str]:
     import zipfile  # inside functions, like all of the standard library that running a file can do without
+    import zlib
 
     if not zipfile.is_zipfile(path):
         return {}
-    with zipfile.ZipFile(path) as archive:
-        if name not in archive.namelist():
-            return {}
-        content = json.loads(archive.read(name))
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if name not in archive.namelist():
+                return {}
+            content = json.loads(archive.read(name))
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
+    except (zipfile.BadZipFile, zlib.error, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path} was changed: its {name} cannot be read ({error}). Export it again.") from error
 
 
 def _end(tensor: Any, types: dict[int, str]) -> str:

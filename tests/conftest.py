@@ -1,6 +1,7 @@
 """Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from debian13 import Debian13, tree
 
 from mnist_edge import data
 from mnist_edge.errors import DataError
@@ -66,6 +68,14 @@ def fashion() -> Path:
     if not FASHION.is_dir():
         pytest.skip("Fashion-MNIST is not here: apt-get install dataset-fashion-mnist")
     return FASHION
+
+
+@pytest.fixture(scope="session")
+def debian13(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian13]:
+    """A Debian 13 tree with compilers and ONNX Runtime; made once a run."""
+    folder = tmp_path_factory.mktemp("debian13")
+    yield tree(folder)
+    shutil.rmtree(folder)
 
 
 @pytest.hookimpl(hookwrapper=True)

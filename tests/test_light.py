@@ -76,6 +76,10 @@ def test_with_no_runtime_at_all_nothing_is_called_checked(
     extra, python = light
     package = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}[extra]
     subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", package], check=True)
+    assert f"cnn-int8.{extra}" in subprocess.run(
+        [python, "-m", "mnist_edge", "snippet", exports / "cnn" / f"cnn-int8.{extra}"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    ).stdout  # fmt: skip
     Image.new("L", (20, 20), 255).save(tmp_path / "x.png")
     for stage in ("verify", "bench"):
         done = subprocess.run(
