@@ -66,7 +66,7 @@ def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) ->
 
     Raises:
         FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
-        MissingRuntime: no artifact's runtime is installed.
+        MissingRuntime: no artifact's runtime is installed, or all are for other machines.
     """
     manifest = Manifest.read(folder)
     golden = reference.Reference.read(manifest.check(reference.NAME))
@@ -77,6 +77,8 @@ def bench(folder: Path, runs: int = 1000, warmup: int = 50, threads: int = 1) ->
         artifact.check()
         if artifact.format not in FORMATS:
             skipped[artifact.path.name] = f"this version knows no format {artifact.format}"
+        elif target := FORMATS[artifact.format].target:
+            skipped[artifact.path.name] = f"it is for {target.machine}, of whose speed this host's time says nothing"
         elif missing := FORMATS[artifact.format].missing():
             skipped[artifact.path.name] = missing
         else:

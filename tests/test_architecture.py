@@ -10,13 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 
 FLOORS = (
-    ("__init__", "errors", "files", "quiet"),
+    ("__init__", "errors", "files", "quiet", "formats.target"),
     ("artifact", "imports", "idx", "preprocess", "host", "compare", "timing", "onnx_graph", "tflite_graph"),
-    ("serving", "onnx_int8", "download", "reference", "models", "formats.base", "significance"),
+    ("serving", "c_source", "onnx_int8", "download", "reference", "models", "formats.base", "significance"),
     ("onnx_describe", "tflite_describe", "onnx_trace", "tflite_trace", "layers", "tolerance", "paths"),
     ("data", "formats.keras", "formats.tflite", "formats.onnx", "causes"),
+    ("formats.c",),
     ("formats", "spread", "diagnosis"),
     ("training", "verdict", "isolate"),
+    ("twins",),
     ("export", "parity", "bench", "predict"),
     ("tune", "testing"),
     ("report", "as_json", "junit"),
@@ -81,7 +83,7 @@ def test_heavy_packages_are_imported_inside_functions(name: str) -> None:
 
 
 def test_no_code_outside_formats_compares_a_format_name() -> None:
-    names = {"tflite", "onnx", "keras", ".tflite", ".onnx", ".keras"}
+    names = {"tflite", "onnx", "keras", "c", ".tflite", ".onnx", ".keras", ".c"}
     for name, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Compare) and not name.startswith("formats."):
@@ -120,7 +122,7 @@ class Runner:
 
 class Npz:
     name, suffix, packages, methods, variants = "npz", ".npz", ("numpy",), (), ()
-    precisions = (Precision.FLOAT32,)
+    precisions, target = (Precision.FLOAT32,), None
     unsupported = dict.fromkeys(list(Precision)[1:], "it is thrown away")
     def missing(self):
         return None
