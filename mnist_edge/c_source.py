@@ -40,6 +40,9 @@ HEADER = """\
    (CMSIS-NN) may ask for more. AllocateTensors() fails where it is too small, arena_used_bytes() tells what is used. */
 #define {NAME}_ARENA_BYTES {arena}
 
+/* {operators} */
+#define {NAME}_OPERATORS {kinds}
+
 #define {NAME}_INPUT_HEIGHT 28
 #define {NAME}_INPUT_WIDTH 28
 #define {NAME}_INPUT_CHANNELS 1
@@ -102,7 +105,8 @@ def header(title: str, content: bytes, ends: tuple[Tensor, Tensor], told: dict[s
         title: the file's name without its ending.
         content: the array's bytes.
         ends: input and output as the runtime has them, int8 with scale and zero point.
-        told: what is known of the model, with `arena` in bytes and what it was `measured_with`.
+        told: the metadata of the export, the array's `sha256`, the `runtime`, the `arena` in bytes and what it was
+            `measured_with`, the `operators` and how many `kinds` of them there are.
     """
     source, sink = ends
     words = {key: _harmless(str(value)) for key, value in told.items()}

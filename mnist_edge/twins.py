@@ -16,9 +16,8 @@ def twin_checks(results: tuple[Result, ...], sample: Sample) -> Iterable[Check]:
     for result in results:
         file_format = FORMATS.get(result.artifact.format)
         if file_format is not None and file_format.target is not None and result.outputs is not None:
-            name = f"{file_format.target.runtime} gives the classes of its twin in {file_format.target.twin}"
             status, detail = _compare(result, file_format.target.twin, results, sample)
-            yield Check(name, status, f"{result.artifact.path.name} {detail}")
+            yield Check(file_format.target.promise, status, f"{result.artifact.path.name} {detail}")
 
 
 def _compare(result: Result, twin_format: str, results: tuple[Result, ...], sample: Sample) -> tuple[Status, str]:

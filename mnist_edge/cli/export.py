@@ -127,7 +127,9 @@ def command(
     named = [precision for precision in Precision if precisions[precision]]
     if target is not None:
         given = [f"--{other}" for other in named if other is not Precision.INT8]
-        given += [flag for flag, on in (("--all", every), ("--format", formats), ("--batch", ends.batch != 1)) if on]
+        given += [f"--{name}" for name, on in (("all", every), ("format", formats), ("tune", tune)) if on]
+        given += [f"--{name}" for name, on in (("batch", batch != 1), ("dynamic-batch", dynamic_batch)) if on]
+        given += ["--io default"] if io == "default" and _typed("io") else []
         if given:
             raise click.UsageError(f"--target {target} says itself what it writes: leave out {', '.join(given)}.")
         formats = tuple(
@@ -181,6 +183,11 @@ def command(
     artifact = f" --artifact {folder / exported.written[-1]}" if folder != DEFAULT_FOLDER else ""
     for line in (f"verify {folder}", f"bench {folder}", f"predict digit.png{artifact}"):
         say(f"Next: mnist-edge {line}")
+
+
+def _typed(name: str) -> bool:
+    """Tell whether an option stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:

@@ -59,7 +59,8 @@ class Runner(BatchRunner):
 class Microcontroller:
     """The target of these files."""
 
-    name, machine, runtime, twin = "mcu", "a microcontroller", RUNTIME, TFLITE.name
+    name, machine, twin = "mcu", "a microcontroller", TFLITE.name
+    promise = f"{RUNTIME} gives TFLite's classes"
 
     def footprint(self, path: Path) -> Footprint:
         """Measure flash and the smallest arena, in steps of 16 bytes."""
@@ -87,7 +88,8 @@ class C:
         if not absent:
             return None
         if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-            return f"{RUNTIME} has wheels for x86-64 Linux alone: try such a file where it was exported"
+            here = f"{platform.system()} {platform.machine()}"
+            return f"{RUNTIME} has wheels for x86-64 Linux alone, and this is {here}: export and verify C arrays there"
         return f"{RUNTIME} is not installed. Install it: {pip_install(*absent)}"
 
     def contract(self, precision: Precision, ends: Ends) -> Contract:
@@ -109,12 +111,12 @@ class C:
             arena = _smallest_arena(content, whole)
         with quiet():
             ends = _ends(_open(content, arena), content)
+        operators = _operators(content)
         if breaches := contract.breaches(ends):
             raise ConversionError(f"{RUNTIME} sees other ends than the contract's: {'; '.join(breaches)}.")
         told: dict[str, Any] = {**request.metadata, "arena": arena, "sha256": c_source.digest(content)}
-        known = {"model": path.stem, "precision": request.precision, "dataset": "", "mnist_edge": "", "versions": ""}
-        measured = {"measured_with": _measured_with(), "runtime": RUNTIME}
-        header = c_source.header(path.stem, content, ends, {**known, **told, **measured})
+        seen = {"measured_with": _measured_with(), "runtime": RUNTIME, "operators": ", ".join(operators)}
+        header = c_source.header(path.stem, content, ends, {**told, **seen, "kinds": len(operators)})
         path.with_suffix(".h").write_text(header, encoding="ascii")
         told["contract"] = asdict(contract)
         path.write_text(c_source.source(path.stem, content, told), encoding="ascii")
@@ -206,6 +208,14 @@ def _smallest_arena(content: bytes, path: Path) -> int:
     except DAMAGED as error:
         raise ArtifactError(f"{path} does not run in {RUNTIME} ({error}).") from error
     return high * STEP
+
+
+def _operators(content: bytes) -> list[str]:
+    """Give the kinds of operators in a model, which an app has to register."""
+    runtime = _runtime()
+    names = {value: key for key, value in vars(runtime.schema_fb.BuiltinOperator).items() if isinstance(value, int)}
+    codes = runtime.convert_bytearray_to_object(content).operatorCodes
+    return sorted({names[runtime.get_builtin_code_from_operator_code(code)] for code in codes})
 
 
 def _ends(opened: Any, content: bytes) -> tuple[Tensor, Tensor]:

@@ -27,10 +27,10 @@ class Target(Protocol):
     """What `--target` calls it."""
     machine: str
     """What it is, in a word."""
-    runtime: str
-    """What runs the files there."""
     twin: str
     """The format whose full-integer int8 file goes with one of these, and whose classes these must give."""
+    promise: str
+    """That they do, in words."""
 
     def footprint(self, path: Path) -> Footprint:
         """Measure what a file takes. Raises ArtifactError and MissingRuntime as the format's `open` does."""
