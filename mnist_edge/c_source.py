@@ -130,12 +130,12 @@ def source(title: str, content: bytes, told: dict[str, Any]) -> str:
     """Give the C source of an array; `told` goes into a comment as JSON, for `read`."""
     lines = (content[start : start + PER_LINE] for start in range(0, len(content), PER_LINE))
     return SOURCE.format(
-        title=_harmless(title),
+        title=title,
         name=identifier(title),
         NAME=identifier(title).upper(),
         labels=", ".join(f'"{label}"' for label in LABELS),
         rows="\n".join("".join(f"0x{byte:02x}," for byte in line) for line in lines),
-        told=json.dumps(told).replace("/", r"\/"),  # no comment ends or begins in it
+        told=json.dumps(told).replace("/", r"\u002f"),  # no comment ends or begins in it
     )
 
 

@@ -1,6 +1,7 @@
 """The C array: compilers take it without a word, and TensorFlow Lite Micro computes from its bytes what TFLite does."""
 
 import ctypes
+import io
 import json
 import platform
 import re
@@ -15,16 +16,18 @@ import numpy as np
 import pytest
 from conftest import MODELS, Run
 from numpy.typing import NDArray
+from rich.console import Console
 
-from mnist_edge import c_source
+from mnist_edge import as_json, c_source, page, report_verify
 from mnist_edge.artifact import Ends, Manifest, Precision
 from mnist_edge.data import Dataset
 from mnist_edge.errors import ArtifactError, IntegrityError
+from mnist_edge.export import possible
 from mnist_edge.formats import FORMATS
 from mnist_edge.imports import installed
 from mnist_edge.parity import verify
 from mnist_edge.reference import Reference
-from mnist_edge.verdict import Status
+from mnist_edge.verdict import ParityReport, Status
 
 ROOT = Path(__file__).parent.parent
 STEM = "cnn-int8-io8"
@@ -132,9 +135,15 @@ def test_the_same_class_as_tflite_on_all_reference_images(mcu: Path, model: str)
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).sum() == 1000
 
 
+@pytest.fixture(scope="module")
+def reports(mcu: Path) -> dict[str, ParityReport]:
+    """What verify says of each recipe over the golden images."""
+    return {model: verify(mcu / model) for model in MODELS}
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_verify_says_so_with_arena_and_flash(mcu: Path, model: str) -> None:
-    report = verify(mcu / model)
+def test_verify_says_so_with_arena_and_flash(reports: dict[str, ParityReport], model: str) -> None:
+    report = reports[model]
     assert report.good(strict=True)
     checks = [check for check in report.checks if check.name == "TensorFlow Lite Micro gives TFLite's classes"]
     assert len(checks) == (2 if model == "cnn" else 1)
@@ -390,17 +399,24 @@ def test_bench_and_predict(run: Run, mcu: Path, mnist: Dataset, tmp_path: Path) 
     assert "seven.png: 7 (" in done.stdout
 
 
-def test_reports_tell_arena_and_flash(run: Run, mcu: Path, tmp_path: Path) -> None:
-    content, told = c_source.read(mcu / "mlp" / "mlp-int8-io8.c")
-    figures = (f"{len(content):,}", f"{told['arena']:,}")
-    found = json.loads(run("verify", mcu / "mlp", "--json").stdout)
+def test_reports_tell_arena_and_flash(reports: dict[str, ParityReport]) -> None:
+    report = reports["mlp"]
+    found = as_json.verify(report, strict=True)
     (footprint,) = [item["footprint"] for item in found["results"] if item["footprint"]]
-    assert (footprint["flash"], footprint["arena"]) == (len(content), told["arena"])
-    run("report", mcu / "mlp", "--out", tmp_path)
-    shown = " ".join(run("verify", mcu / "mlp").stdout.split())
+    figures = (f"{footprint['flash']:,}", f"{footprint['arena']:,}")
+    screen = Console(width=80, record=True, file=io.StringIO())
+    screen.print(report_verify.verify_table(report))
+    shown = " ".join(screen.export_text().split())
     assert "{} bytes of flash for the array, {} bytes of arena".format(*figures) in shown
-    assert "| mlp-int8-io8.c | {} | {} |".format(*figures) in (tmp_path / "report.md").read_text()
-    assert all(f">{figure}</td>" in (tmp_path / "report.html").read_text() for figure in figures)
+    assert "PASS TensorFlow Lite Micro gives TFLite's classes: mlp-int8-io8.c gives the class of" in shown
+    pages = page.render(report, None)
+    assert "| mlp-int8-io8.c | {} | {} |".format(*figures) in pages[".md"]
+    assert all(f">{figure}</td>" in pages[".html"] for figure in figures)
+
+
+def test_files_without_a_footprint_have_no_section_of_it(exports: Path) -> None:
+    pages = page.render(verify(exports / "mlp"), None)
+    assert not [text for text in pages.values() if "microcontroller" in text]
 
 
 BAD = [
@@ -426,14 +442,12 @@ def test_what_contradicts_itself_is_one_line(run: Run, tmp_path: Path, line: str
     assert not [*tmp_path.iterdir()]
 
 
-def test_it_is_made_on_request_alone(run: Run, mcu: Path, tmp_path: Path) -> None:
-    (tmp_path / "mlp").mkdir()
-    for name in ("model.keras", "training.json"):
-        shutil.copy(mcu / "mlp" / name, tmp_path / "mlp")
-    for flags in ([], ["--io", "int8"]):
-        done = run("export", *flags, "--model", "mlp", "--out", tmp_path)
-        assert "icro" not in done.stdout + done.stderr
-    assert not [*(tmp_path / "mlp").glob("*.[ch]")]
+@pytest.mark.parametrize("ends", [Ends(), Ends(full_integer=True), Ends(batch=None)], ids=["default", "io8", "any"])
+def test_it_is_made_on_request_alone(ends: Ends) -> None:
+    pairs, refused = possible(Precision, (), ends)
+    assert "c" not in {name for name, _ in pairs}
+    assert not [reason for reason in refused if "microcontroller" in reason]
+    assert possible([Precision.INT8], ("c",), Ends(full_integer=True))[0] == [("c", Precision.INT8)]
 
 
 def test_a_tuned_array_takes_over_what_was_found_for_its_twin(run: Run, mcu: Path, tmp_path: Path) -> None:
@@ -466,12 +480,11 @@ def hidden(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_the_runtime_it_is_skipped_and_not_exported(mcu: Path, tmp_path: Path) -> None:
-    done = hidden("verify", mcu / "mlp")
-    assert done.returncode == 0, done.stderr
+    done = hidden("verify", mcu / "mlp", "--strict")
+    assert done.returncode == 1, done.stderr
     assert "SKIPPED mlp-int8-io8.c: TensorFlow Lite Micro is not installed. Install it:" in " ".join(
         done.stdout.split()
     )
-    assert hidden("verify", mcu / "mlp", "--strict").returncode == 1
     done = hidden("export", "--target", "mcu", "--model", "mlp", "--out", tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -119,7 +119,7 @@ class C:
         header = c_source.header(path.stem, content, ends, {**told, **seen, "kinds": len(operators)})
         path.with_suffix(".h").write_text(header, encoding="ascii")
         told["contract"] = asdict(contract)
-        path.write_text(c_source.source(path.stem, content, told), encoding="ascii")
+        path.write_text(c_source.source(path.stem, content, told), encoding="utf-8")
         return contract
 
     def describe(self, path: Path) -> Description:
@@ -214,7 +214,8 @@ def _operators(content: bytes) -> list[str]:
     """Give the kinds of operators in a model, which an app has to register."""
     runtime = _runtime()
     names = {value: key for key, value in vars(runtime.schema_fb.BuiltinOperator).items() if isinstance(value, int)}
-    codes = runtime.convert_bytearray_to_object(content).operatorCodes
+    model = runtime.convert_bytearray_to_object(content)
+    codes = [model.operatorCodes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]  # it lists more
     return sorted({names[runtime.get_builtin_code_from_operator_code(code)] for code in codes})
 
 
