@@ -92,9 +92,8 @@ def possible(
     """
     pairs, refused = [], []
     for name, file_format in FORMATS.items():
-        if name not in formats if formats else file_format.target is not None:
-            continue
-        if not file_format.precisions:
+        asked = name in formats if formats else file_format.target is None
+        if not asked or not file_format.precisions:
             continue
         for precision in precisions:
             try:
@@ -164,7 +163,7 @@ def export(
                 bytes=path.stat().st_size,
                 sha256=sha256(path),
                 quantization=asdict(tuning) if precision is Precision.INT8 else None,
-                companions={other.name: _entry(other) for other in {*staging.iterdir()} - before - {path}},
+                companions={other.name: _entry(other) for other in sorted({*staging.iterdir()} - before - {path})},
             )
         recorded = reference.Reference(
             images=dataset.test.images[golden],

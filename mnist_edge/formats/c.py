@@ -36,13 +36,14 @@ class Runner(BatchRunner):
 
     def __init__(self, path: Path) -> None:
         content, told = c_source.read(path)
-        arena = told.get("arena") or _smallest_arena(content, path)
+        arena = told.get("arena")
         try:
             with quiet():
-                self._interpreter = _open(content, arena)
+                self._interpreter = _open(content, _smallest_arena(content) if arena is None else arena)
                 ends = _ends(self._interpreter, content)
         except DAMAGED as error:
-            raise ArtifactError(f"{path} does not run in {RUNTIME} with {arena:,} bytes of arena ({error}).") from error
+            within = "" if arena is None else f" with {arena} bytes of arena"
+            raise ArtifactError(f"{path} does not run in {RUNTIME}{within} ({error}).") from error
         source, sink = ends
         if math.prod(size or 1 for size in source.shape[1:]) != 784 or sink.shape[-1] != 10:
             raise ArtifactError(f"{path} takes {source.shape} and gives {sink.shape}, not one 28×28 image and ten.")
@@ -65,7 +66,10 @@ class Microcontroller:
     def footprint(self, path: Path) -> Footprint:
         """Measure flash and the smallest arena, in steps of 16 bytes."""
         content, _ = c_source.read(path)
-        return Footprint(len(content), _smallest_arena(content, path), _measured_with())
+        try:
+            return Footprint(len(content), _smallest_arena(content), _measured_with())
+        except DAMAGED as error:
+            raise ArtifactError(f"{path} does not run in {RUNTIME} ({error}).") from error
 
 
 class C:
@@ -89,7 +93,7 @@ class C:
             return None
         if (sys.platform, platform.machine()) != ("linux", "x86_64"):
             here = f"{platform.system()} {platform.machine()}"
-            return f"{RUNTIME} has wheels for x86-64 Linux alone, and this is {here}: export and verify C arrays there"
+            return f"{RUNTIME} has wheels for x86-64 Linux alone, and this is {here}: run C arrays on an x86-64 one"
         return f"{RUNTIME} is not installed. Install it: {pip_install(*absent)}"
 
     def contract(self, precision: Precision, ends: Ends) -> Contract:
@@ -108,7 +112,10 @@ class C:
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"
             contract = TFLITE.export(model, whole, request)
             content = without_metadata(whole)
-            arena = _smallest_arena(content, whole)
+        try:
+            arena = _smallest_arena(content)
+        except DAMAGED as error:
+            raise ConversionError(f"the model does not run in {RUNTIME} ({error}).") from error
         with quiet():
             ends = _ends(_open(content, arena), content)
         operators = _operators(content)
@@ -185,8 +192,8 @@ def _open(content: bytes, arena: int) -> Any:
     return opened
 
 
-def _smallest_arena(content: bytes, path: Path) -> int:
-    """Find the smallest arena in which a model runs, in bytes, a multiple of 16. Raises ArtifactError."""
+def _smallest_arena(content: bytes) -> int:
+    """Find the smallest arena in which a model runs, in bytes, a multiple of 16. Raises what DAMAGED lists."""
 
     def works(steps: int) -> bool:
         try:
@@ -196,17 +203,14 @@ def _smallest_arena(content: bytes, path: Path) -> int:
         return True
 
     low, high = LEAST // STEP, LEAST // STEP
-    try:
-        with quiet():
-            while not works(high):
-                low, high = high + 1, high * 2
-                if high * STEP > MOST:
-                    raise ValueError(f"not in {MOST:,} bytes of arena either")
-            while low < high:
-                middle = (low + high) // 2
-                low, high = (low, middle) if works(middle) else (middle + 1, high)
-    except DAMAGED as error:
-        raise ArtifactError(f"{path} does not run in {RUNTIME} ({error}).") from error
+    with quiet():
+        while not works(high):
+            low, high = high + 1, high * 2
+            if high * STEP > MOST:
+                raise ValueError(f"an operator that it does not have, or more than {MOST:,} bytes of arena")
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if works(middle) else (middle + 1, high)
     return high * STEP
 
 
