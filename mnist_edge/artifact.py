@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -123,7 +123,10 @@ class Contract:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One exported file, as the manifest knows it; `quantization` says how an int8 one was quantized."""
+    """One exported file, as the manifest knows it; `quantization` says how an int8 one was quantized.
+
+    `companions` are files beside it that belong to it, a header say: their names with `bytes` and `sha256`.
+    """
 
     path: Path
     format: str
@@ -132,10 +135,18 @@ class Artifact:
     bytes: int
     sha256: str
     quantization: dict[str, Any] | None = None
+    companions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file, and those that belong to it."""
+        return [self.path, *(self.path.with_name(name) for name in self.companions)]
 
     def check(self) -> None:
-        """Raise ArtifactError where the file is missing, IntegrityError where its bytes are not the manifest's."""
+        """Raise ArtifactError where a file is missing, IntegrityError where its bytes are not the manifest's."""
         check_file(self.path, self.bytes, self.sha256)
+        for name, entry in self.companions.items():
+            check_file(self.path.with_name(name), entry["bytes"], entry["sha256"])
 
 
 def check_file(path: Path, size: int, digest: str) -> None:
@@ -214,6 +225,7 @@ class Manifest:
                     bytes=entry["bytes"],
                     sha256=entry["sha256"],
                     quantization=entry.get("quantization"),
+                    companions={Path(name).name: dict(item) for name, item in entry.get("companions", {}).items()},
                 )
                 for entry in content["artifacts"]
             )

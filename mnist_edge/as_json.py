@@ -81,6 +81,7 @@ def _result(result: Result) -> dict[str, Any]:
         "comparison": found and {**asdict(found), "drop": found.drop},
         "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
         "on_host": result.on_host and asdict(result.on_host),
+        "footprint": result.footprint and asdict(result.footprint),
         "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.paths],
     }
 

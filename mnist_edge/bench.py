@@ -90,7 +90,7 @@ def bench(
     Raises:
         FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
         HostError: this is an emulation, or it cannot be pinned to `cpu`.
-        MissingRuntime: no artifact's runtime is installed.
+        MissingRuntime: no artifact's runtime is installed, or all are for other machines.
     """
     if emulated := os.environ.get(EMULATED):
         raise HostError(
@@ -110,6 +110,8 @@ def _bench(folder: Path, runs: int, warmup: int, threads: int, cpu: int | None, 
         artifact.check()
         if artifact.format not in FORMATS:
             skipped[artifact.path.name] = f"this version knows no format {artifact.format}"
+        elif target := FORMATS[artifact.format].target:
+            skipped[artifact.path.name] = f"it is for {target.machine}, of whose speed this host's time says nothing"
         elif missing := FORMATS[artifact.format].missing():
             skipped[artifact.path.name] = missing
         else:

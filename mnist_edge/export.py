@@ -81,7 +81,7 @@ def possible(
 
     Args:
         precisions: what is wanted.
-        formats: names of formats; every one that exports where it is empty.
+        formats: names of formats; where it is empty, every one that exports and is for machines like this one.
         ends: the ends that are wanted.
 
     Returns:
@@ -92,7 +92,8 @@ def possible(
     """
     pairs, refused = [], []
     for name, file_format in FORMATS.items():
-        if (formats and name not in formats) or not file_format.precisions:
+        asked = name in formats if formats else file_format.target is None
+        if not asked or not file_format.precisions:
             continue
         for precision in precisions:
             try:
@@ -121,7 +122,7 @@ def export(
         wanted: (format's name, precision) of each file to write.
         ends: batch, head and dtype of the ends; the default ones where it is None.
         progress: told each file's name before it is converted.
-        tuned: how to quantize int8, by the format's name; the default where it has none.
+        tuned: how to quantize int8, by the format's name or that of its twin; the default where it has none.
 
     Raises:
         ModelError, DataError: as `source` says.
@@ -142,7 +143,7 @@ def export(
             path = staging / f"{model}-{precision}{ends.tag}{file_format.suffix}"
             progress(path.name)
             written.append(path.name)
-            tuning = (tuned or {}).get(format_name, Tuned(Quantization(), ()))
+            tuning = (tuned or {}).get(twin(format_name), Tuned(Quantization(), ()))
             request = Request(
                 precision=precision,
                 calibration=calibration,
@@ -150,6 +151,7 @@ def export(
                 ends=ends,
                 quantization=tuning.quantization,
             )
+            before = {*staging.iterdir()}
             contract = file_format.export(start.model, path, request)
             with file_format.open(path) as runner:
                 outputs[path.name] = runner.run(dataset.test.images[golden])
@@ -161,6 +163,7 @@ def export(
                 bytes=path.stat().st_size,
                 sha256=sha256(path),
                 quantization=asdict(tuning) if precision is Precision.INT8 else None,
+                companions={other.name: _entry(other) for other in sorted({*staging.iterdir()} - before - {path})},
             )
         recorded = reference.Reference(
             images=dataset.test.images[golden],
@@ -178,7 +181,7 @@ def export(
             model=model,
             artifacts=tuple(sorted(artifacts.values(), key=_order)),
             files={
-                path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+                path.name: _entry(path)
                 for path in (folder / training.MODEL, folder / training.RECORD, staging / reference.NAME)
             },
             about=_about(dataset, start, recorded),
@@ -188,6 +191,17 @@ def export(
             path.replace(folder / path.name)
         manifest.write()
     return Exported(manifest, tuple(name for name in left_out if name not in written), tuple(written))
+
+
+def twin(format_name: str) -> str:
+    """Give the format whose quantization a format takes over: its target's twin, or itself."""
+    target = FORMATS[format_name].target
+    return target.twin if target else format_name
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """Give what the manifest says of a file."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _order(artifact: Artifact) -> tuple[int, int, int, str]:

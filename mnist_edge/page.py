@@ -91,6 +91,7 @@ def _facts(
             for result in report.results
             for path in result.paths
         ],
+        "footprints": [(item.artifact.path.name, item.footprint) for item in report.results if item.footprint],
         "layers": {item.artifact.path.name: item.look.errors for item in report.results if item.look is not None},
         "confusion": {name: _confusion(report, values) for name, values in outputs.items()},
         "histograms": plots.histograms(report.sample.keras, files) if files else "",

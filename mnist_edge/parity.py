@@ -24,6 +24,7 @@ from mnist_edge.isolate import crash
 from mnist_edge.paths import PathResult, other_paths
 from mnist_edge.significance import Interval
 from mnist_edge.tolerance import QUANTIZED, SPREADS, Given, judge, limits, path_margin
+from mnist_edge.twins import twin_checks
 from mnist_edge.verdict import Check, ParityReport, Result, Sample, Status
 
 MODEL = "model.keras"
@@ -115,6 +116,7 @@ class _Suite:
             look=look,
             diagnosis=diagnosis,
             outputs=outputs,
+            footprint=file_format.target.footprint(artifact.path) if file_format.target else None,
         )
 
 
@@ -160,7 +162,7 @@ def verify(
     results = tuple(suite.check(artifact) for artifact in manifest.artifacts)
     _refuse_if_all_skipped(results)
     name = manifest.about["dataset"]["name"]
-    checks = (_recheck(suite), _looks(results), *_floor(manifest))
+    checks = (_recheck(suite), _looks(results), *twin_checks(results, sample), *_floor(manifest))
     return ParityReport(manifest.model, name, manifest, sample, results, checks)
 
 

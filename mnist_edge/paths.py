@@ -56,7 +56,8 @@ def other_paths(
     """
     threads = max(os.cpu_count() or 1, 2)
     settings: dict[str, dict[str, Any]] = {name: {"variant": name} for name in file_format.variants}
-    settings[f"{threads} threads"] = {"threads": threads}
+    if file_format.target is None:
+        settings[f"{threads} threads"] = {"threads": threads}
     if any_batch:
         settings[f"batch {BATCH}"] = {"batch": BATCH}
     for name, setting in settings.items():

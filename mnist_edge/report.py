@@ -132,6 +132,7 @@ def description_table(name: str, described: Description) -> RenderableType:
         "size: " + ", ".join(f"{part} {size(count)}" for part, count in described.sizes.items()),
         f"oldest runtime: {described.oldest}",
         f"executed here: {described.executed or 'no runtime is installed'}",
+        *([f"takes {described.footprint}"] if described.footprint else []),
         *(f"{key}: {value}" for key, value in told.items()),
     ]
     return Group(made, Text("\n".join(lines)))
@@ -146,7 +147,11 @@ def _contract_line(metadata: dict[str, str]) -> str | None:
 
 def quantize_snippet(manifest: Manifest) -> str:
     """Give Python that quantizes pixels for a file with full-integer ends and dequantizes what comes out."""
-    contracts = {item.path.name: item.contract for item in manifest.artifacts if item.contract.input.scale is not None}
+    contracts = {
+        item.path.name: item.contract
+        for item in manifest.artifacts
+        if item.contract.input.scale is not None and not FORMATS[item.format].target  # whose header says it in C
+    }
     lines = []
     for name, contract in contracts.items():
         source, sink = contract.input, contract.output
@@ -169,6 +174,15 @@ def executed_lines(exported: Exported) -> list[str]:
         f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).executed}"
         for artifact in exported.manifest.artifacts
         if artifact.precision is Precision.INT8 and artifact.path.name in exported.written
+    ]
+
+
+def footprint_lines(exported: Exported) -> list[str]:
+    """Say of each file just written for another kind of machine what it takes there."""
+    return [
+        f"{artifact.path.name}: {target.footprint(artifact.path)}"
+        for artifact in exported.manifest.artifacts
+        if artifact.path.name in exported.written and (target := FORMATS[artifact.format].target)
     ]
 
 

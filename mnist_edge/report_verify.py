@@ -31,7 +31,11 @@ def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
         told += "; margin: Keras's largest lead on a flip; diff: in probability; vs host: against the exporting host."
     else:
         told += ". A wider terminal shows more columns, the report and --json everything."
-    return Group(made, *_words(report), tolerance_table(report.results, width), _paths(report), Text(told, style="dim"))
+    footprints = [
+        Text(f"{result.artifact.path.name}: {result.footprint}.") for result in report.results if result.footprint
+    ]
+    words, tolerances = _words(report), tolerance_table(report.results, width)
+    return Group(made, *words, tolerances, _paths(report), *footprints, Text(told, style="dim"))
 
 
 def _figures(result: Result) -> list[str]:

@@ -207,7 +207,7 @@ def save(trained: Trained, folder: Path) -> list[str]:
     stale = []
     if (folder / Manifest.NAME).is_file():
         try:
-            stale = [artifact.path for artifact in Manifest.read(folder).artifacts]
+            stale = [path for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
         except FolderError:
             stale = []  # a damaged manifest names nothing that can be trusted
         told = ("reference.npz", "bench.json", "report.html", "report.md")

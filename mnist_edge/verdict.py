@@ -11,6 +11,7 @@ from mnist_edge.artifact import Artifact, Manifest
 from mnist_edge.compare import Comparison, Pair, all_pairs
 from mnist_edge.diagnosis import Diagnosis, Look
 from mnist_edge.formats import runtime_versions
+from mnist_edge.formats.target import Footprint
 from mnist_edge.host import Host
 from mnist_edge.paths import PathResult
 from mnist_edge.significance import Interval
@@ -46,7 +47,7 @@ class Result:
 
     `reasons` say why it failed or was skipped, `notes` what is worth knowing of one that did not. `on_host` compares
     with what the exporting host computed from the same file; `look` is what was seen inside; `outputs` are `[N, 10]` on
-    the sample.
+    the sample; `footprint` is what a file for another kind of machine takes there.
     """
 
     artifact: Artifact
@@ -61,6 +62,7 @@ class Result:
     look: Look | None = None
     diagnosis: Diagnosis | None = None
     outputs: NDArray[np.float32] | None = None
+    footprint: Footprint | None = None
 
 
 @dataclass(frozen=True)

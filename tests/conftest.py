@@ -1,6 +1,7 @@
 """Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 from debian13 import Debian13, tree
 
 from mnist_edge import data
+from mnist_edge.artifact import Ends, Precision
 from mnist_edge.errors import DataError
+from mnist_edge.export import export
+from mnist_edge.imports import installed
 
 MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -59,6 +63,26 @@ def exports(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
         stages[f"train and export {model}"] = time.perf_counter() - start
         for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
             assert noise not in done.stdout + done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def mcu(exports: Path, mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All four recipes for microcontrollers, and `cnn` with logits too."""
+    if not installed("tflite_micro"):
+        pytest.skip("TensorFlow Lite Micro is not here: pip install '.[mcu]'")
+    out = tmp_path_factory.mktemp("mcu")
+    pairs = [(name, Precision.INT8) for name in ("tflite", "c")]
+    for model in MODELS:
+        (out / model).mkdir()
+        for name in ("model.keras", "training.json"):
+            shutil.copy(exports / model / name, out / model)
+        if model != "cnn":
+            export(out / model, mnist, pairs, Ends(full_integer=True))
+    done = mnist_edge("export", "--target", "mcu", "--out", out)
+    assert "Left out" not in done.stderr
+    assert re.search(r"Note: cnn-int8-io8\.c: [\d,]+ bytes of flash .* bytes of arena in RAM", done.stderr)
+    mnist_edge("export", "--target", "mcu", "--head", "logits", "--out", out)
     return out
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 
 FLOORS = (
-    ("__init__", "errors", "files", "quiet"),
+    ("__init__", "errors", "files", "quiet", "formats.target"),
     (
         "artifact",
         "imports",
@@ -25,11 +25,13 @@ FLOORS = (
         "debian",
         "wheel",
     ),
-    ("serving", "onnx_int8", "download", "reference", "models", "formats.base", "significance", "boards"),
+    ("serving", "c_source", "onnx_int8", "download", "reference", "models", "formats.base", "significance", "boards"),
     ("onnx_describe", "tflite_describe", "onnx_trace", "tflite_trace", "layers", "tolerance", "paths", "pip"),
     ("data", "formats.keras", "formats.tflite", "formats.onnx", "causes", "bundle"),
+    ("formats.c",),
     ("formats", "spread", "diagnosis"),
     ("training", "verdict", "isolate", "snippet"),
+    ("twins",),
     ("export", "parity", "bench", "predict"),
     ("tune", "testing", "emulate", "ssh", "devices"),
     ("report", "as_json", "junit"),
@@ -97,7 +99,7 @@ def test_heavy_packages_are_imported_inside_functions(name: str) -> None:
 
 
 def test_no_code_outside_formats_compares_a_format_name() -> None:
-    names = {"tflite", "onnx", "keras", ".tflite", ".onnx", ".keras"}
+    names = {"tflite", "onnx", "keras", "c", ".tflite", ".onnx", ".keras", ".c"}
     for name, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Compare) and not name.startswith("formats."):
@@ -155,7 +157,7 @@ class Runner:
 
 class Npz:
     name, suffix, packages, methods, variants = "npz", ".npz", ("numpy",), (), ()
-    precisions = (Precision.FLOAT32,)
+    precisions, target = (Precision.FLOAT32,), None
     unsupported = dict.fromkeys(list(Precision)[1:], "it is thrown away")
     def missing(self):
         return None

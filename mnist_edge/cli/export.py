@@ -1,5 +1,6 @@
 """`mnist-edge export`."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,18 +33,20 @@ TIMED_RUNS = 200
 POOR = 0.5  # an accuracy that says the pixels' scale is wrong, or the training
 
 
-class FormatName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
-    """The name of a format that can be exported, looked up when it is needed."""
+class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
+    """The name of a format that can be exported, or of a target that one has, looked up when it is needed."""
 
-    name = "format"
+    def __init__(self, kind: str) -> None:
+        self.name = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the name against the formats there are."""
+        """Check the name against those there are."""
         from mnist_edge.formats import FORMATS
 
-        names = [item.name for item in FORMATS.values() if item.precisions]
+        targets = [item.target.name for item in FORMATS.values() if item.target]
+        names = targets if self.name == "target" else [item.name for item in FORMATS.values() if item.precisions]
         if value not in names:
-            self.fail(f"there is no format {value!r}. Choose one of {', '.join(names)}.", param, ctx)
+            self.fail(f"there is no {self.name} {value!r}. Choose one of {', '.join(names)}.", param, ctx)
         return str(value)
 
 
@@ -58,10 +61,15 @@ def precision_options(function: Any) -> Any:
 @model_option
 @precision_options
 @click.option("--all", "every", is_flag=True, help="Export every precision that works.")
-@click.option("--format", "formats", type=FormatName(), multiple=True, help="Export this format only; may be repeated.")
+@click.option(
+    "--format", "formats", type=Name("format"), multiple=True, help="Export this format only; may be repeated."
+)
 @click.option("--head", type=click.Choice(["probabilities", "logits"]), default="probabilities", show_default=True)
 @click.option(
     "--io", type=click.Choice(["default", "int8"]), default="default", help="int8: full-integer ends (TFLite)."
+)
+@click.option(
+    "--target", type=Name("target"), help="mcu: for a microcontroller, a full-integer .tflite and its C array."
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call takes.")
 @click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
@@ -79,6 +87,7 @@ def command(
     formats: tuple[str, ...],
     head: str,
     io: str,
+    target: str | None,
     batch: int,
     dynamic_batch: bool,
     own: Path | None,
@@ -100,25 +109,46 @@ def command(
              mnist-edge export --all
              mnist-edge export --model mlp --float32 --format onnx --head logits
              mnist-edge export --int8 --format tflite --io int8
+             mnist-edge export --target mcu
              mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
     from mnist_edge import report
     from mnist_edge.artifact import Ends
     from mnist_edge.bench import bench
-    from mnist_edge.export import export, possible, source
+    from mnist_edge.errors import MissingRuntime
+    from mnist_edge.export import export, possible, source, twin
+    from mnist_edge.formats import FORMATS
     from mnist_edge.tune import search
 
     if dynamic_batch and batch != 1:
         raise click.UsageError("--batch and --dynamic-batch exclude each other.")
     folder = out / (own.stem if own else model)
-    ends = Ends(None if dynamic_batch else batch, head, io == "int8")
+    ends = Ends(None if dynamic_batch else batch, head, io == "int8" or target is not None)
     named = [precision for precision in Precision if precisions[precision]]
+    if target is not None:
+        given = [f"--{other}" for other in named if other is not Precision.INT8]
+        given += [f"--{name}" for name, on in (("all", every), ("format", formats), ("tune", tune)) if on]
+        given += [f"--{name}" for name, on in (("batch", batch != 1), ("dynamic-batch", dynamic_batch)) if on]
+        given += ["--io default"] if io == "default" and _typed("io") else []
+        if given:
+            raise click.UsageError(f"--target {target} says itself what it writes: leave out {', '.join(given)}.")
+        formats = tuple(
+            name
+            for item in FORMATS.values()
+            if item.target and item.target.name == target
+            for name in (item.target.twin, item.name)
+        )
     default = [Precision.INT8] if ends.full_integer else [Precision.FLOAT32, Precision.INT8]
     wanted = list(Precision) if every else named or default
     pairs, refused = possible(wanted, formats, ends)
     int8 = [name for name, precision in pairs if precision is Precision.INT8]
     if (max_drop is not None or tune) and not int8:
         raise click.UsageError("--max-drop and --tune choose how int8 is quantized, and no int8 file is wanted.")
+    elsewhere = [name for name, _ in pairs if FORMATS[name].target]
+    if tune and elsewhere:
+        raise click.UsageError(f"--tune measures on this host, which says nothing of what runs {elsewhere[0]} files.")
+    if missing := next((reason for name in elsewhere if (reason := FORMATS[name].missing())), None):
+        raise MissingRuntime(f"{missing}.")
     for reason in refused if every or named else ():
         say(f"Left out: {reason}")
     dataset = load_dataset(data)
@@ -127,7 +157,9 @@ def command(
     if max_drop is not None or tune:
         budget = DEFAULT_BUDGET if max_drop is None else max_drop
         say(f"Looking for int8 within {budget} points of Keras on held-out training images …")
-        tuned = search(source(folder, dataset), dataset, int8, ends, budget, tune is not None, say)
+        tuned = search(
+            source(folder, dataset), dataset, sorted({*map(twin, int8)}), ends, budget, tune is not None, say
+        )
 
     def tell(name: str) -> None:
         Interrupt.check()
@@ -141,14 +173,21 @@ def command(
         return
     screen = console()
     screen.print(report.export_table(exported.manifest, screen.width))
-    timed = bench(folder, TIMED_RUNS)
-    for line in [*report.executed_lines(exported), *timed.slower_than_float()]:
+    notes = [*report.executed_lines(exported), *report.footprint_lines(exported)]
+    with suppress(MissingRuntime):  # a folder may hold nothing that is timed on this machine
+        notes += bench(folder, TIMED_RUNS).slower_than_float()
+    for line in notes:
         say(f"Note: {line}")
     if ends.full_integer:
         say(report.quantize_snippet(exported.manifest))
     artifact = f" --artifact {folder / exported.written[-1]}" if folder != DEFAULT_FOLDER else ""
     for line in (f"verify {folder}", f"bench {folder}", f"predict digit.png{artifact}"):
         say(f"Next: mnist-edge {line}")
+
+
+def _typed(name: str) -> bool:
+    """Tell whether an option stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:

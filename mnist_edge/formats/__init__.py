@@ -1,4 +1,7 @@
-"""Finds the formats: every module here that has a `FORMAT` is one. Nothing is registered anywhere else."""
+"""Finds the formats: every module here that has a `FORMAT` is one. Nothing is registered anywhere else.
+
+Those for another kind of machine than this come last.
+"""
 
 import importlib
 import pkgutil
@@ -8,14 +11,9 @@ from mnist_edge.errors import ArtifactError
 from mnist_edge.formats.base import Format
 from mnist_edge.imports import versions
 
-FORMATS: dict[str, Format] = {
-    module.FORMAT.name: module.FORMAT
-    for module in (
-        importlib.import_module(f"{__name__}.{found.name}")
-        for found in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name)
-    )
-    if hasattr(module, "FORMAT")
-}
+_modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
+_found: list[Format] = [module.FORMAT for module in _modules if hasattr(module, "FORMAT")]
+FORMATS = {item.name: item for item in sorted(_found, key=lambda item: (item.target is not None, item.name))}
 
 
 def format_of(path: Path) -> Format:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
+from mnist_edge.formats.target import Footprint, Target
 
 CHUNK = 500
 Images = NDArray[np.uint8]
@@ -112,6 +113,7 @@ class Description:
     oldest: str
     metadata: dict[str, str]
     executed: Executed | None = None
+    footprint: Footprint | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,10 @@ class Format(Protocol):
     variants: tuple[str, ...]
     """Other ways in which the runtime can compute the same file, which `open` takes by these names."""
 
+    @property
+    def target(self) -> Target | None:
+        """The other kind of machine that its files are for; None where they are for any."""
+
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
 
@@ -172,7 +178,7 @@ class Format(Protocol):
 
         Args:
             model: Keras model, float32 `[N, 28, 28, 1]` in [0, 1] → probabilities `[N, 10]`, Softmax last.
-            path: the file to write.
+            path: the file to write; what else is written beside it belongs to it.
             request: precision, ends, calibration.
 
         Raises:

@@ -134,6 +134,7 @@ class Keras:
     methods: tuple[str, ...] = ()
     packages = ("tensorflow", "keras")
     variants: tuple[str, ...] = ()
+    target = None
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""

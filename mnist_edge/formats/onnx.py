@@ -69,6 +69,7 @@ class Onnx:
     methods = tuple(onnx_int8.METHODS)
     packages = ("tf2onnx", "onnx", "onnxruntime")
     variants = ("graph optimizations off",)
+    target = None
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""

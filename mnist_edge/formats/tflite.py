@@ -73,6 +73,7 @@ class TFLite:
     unsupported: dict[Precision, str] = {}  # noqa: RUF012 (never changed)
     methods = ("minmax",)
     variants = ("without XNNPACK",)
+    target = None
     packages = ("tensorflow", *(package for package in RUNTIMES.values() if package != "tensorflow"))
 
     def missing(self) -> str | None:
@@ -125,6 +126,14 @@ class TFLite:
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""
         return Runner(path, threads, batch, **(without_delegate(path) if variant else {}))
+
+
+def without_metadata(path: Path) -> bytes:
+    """Give a file of ours up to the JSON that is zipped onto it: all that a runtime reads."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        return path.read_bytes()[: min(entry.header_offset for entry in archive.infolist())]
 
 
 def without_delegate(path: Path) -> dict[str, Any]:
