@@ -10,6 +10,7 @@
     ├── UnsupportedPrecision  this format cannot hold that precision
     ├── ConversionError       a converter failed, or broke the contract
     ├── ToleranceError        a limit of verify that does not exist, or is no number
+    ├── AddressError          the demo cannot be served at that address or port
     └── MissingRuntime        a package that this step needs is not installed
 
 Each message says what is wrong and what to do next.
@@ -54,6 +55,10 @@ class ConversionError(MnistEdgeError):
 
 class ToleranceError(MnistEdgeError):
     """A limit of `verify` does not exist, or is no number that can be one."""
+
+
+class AddressError(MnistEdgeError):
+    """The demo cannot be served at that address or port."""
 
 
 class MissingRuntime(MnistEdgeError):
