@@ -96,13 +96,14 @@ def address(exports: Path, runtime: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Debian's Chromium, headless."""
+    """Debian's Chromium, headless; to it phone.test is this machine, by a name that browsers do not trust."""
     from playwright.sync_api import sync_playwright
 
     if not Path(CHROMIUM).is_file():
         pytest.skip("Chromium is not here: apt-get install chromium")
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", "--host-resolver-rules=MAP phone.test 127.0.0.1"]
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield found
         found.close()
 
