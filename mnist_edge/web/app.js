@@ -2,7 +2,7 @@
 
 import { drawingField } from "./draw.js";
 import { keep } from "./offline.js";
-import { greyOf, mnistLike } from "./preprocess.js";
+import { greyOf, mnistLike, NoDigit } from "./preprocess.js";
 
 const $ = (id) => document.getElementById(id);
 const RECENT = 25; // calls that the shown time is the median of
@@ -40,7 +40,7 @@ export function pixelsDrawn() {
   try {
     return mnistLike(greyOf(data, width, height), width, height);
   } catch (error) {
-    if (/no digit found/i.test(error.message)) return null;
+    if (error instanceof NoDigit) return null;
     throw error;
   }
 }

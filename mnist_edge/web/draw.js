@@ -1,7 +1,7 @@
 // The drawing field: mouse, finger or pen, and a pen that the arrow keys move.
 
 const SIDE = 560; // of the bitmap
-const READ = 280; // what preprocessing gets: nothing finer survives in 28×28
+const READ = 256; // what preprocessing gets, which reduces larger pictures to this first
 const PEN = 40;
 const STEP = 14;
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };

@@ -1,6 +1,8 @@
-// PLACEHOLDER, until the one that gives bit-identical pixels to preprocess.py is merged: the same two functions.
+// PLACEHOLDER, until the one that gives bit-identical pixels to preprocess.py is merged: the same two functions and error.
 
 const SIDE = 28, BOX = 20, LEAST_CONTRAST = 40;
+
+export class NoDigit extends Error {}
 
 /** RGBA pixels of a canvas → grey Uint8Array(width × height). */
 export function greyOf(rgba, width, height) {
@@ -13,7 +15,7 @@ export function greyOf(rgba, width, height) {
   return grey;
 }
 
-/** Grey picture → Uint8Array(784) as MNIST has them, or null where there is no digit. */
+/** Grey picture → Uint8Array(784) as MNIST has them, or NoDigit is thrown. */
 export function mnistLike(grey, width, height) {
   const paper = grey[0];
   let top = height, left = width, bottom = -1, right = -1;
@@ -24,7 +26,7 @@ export function mnistLike(grey, width, height) {
       left = Math.min(left, x); right = Math.max(right, x);
     }
   }
-  if (bottom < 0) return null;
+  if (bottom < 0) throw new NoDigit("no digit found: nothing stands out from the background.");
   const scale = Math.max(bottom - top + 1, right - left + 1) / BOX;
   const high = Math.max(1, Math.round((bottom - top + 1) / scale));
   const wide = Math.max(1, Math.round((right - left + 1) / scale));
