@@ -13,6 +13,7 @@
     ├── SnippetError          there is no code that embeds this file in that language
     ├── DeviceError           a board, or its emulation, cannot be reached or made ready
     ├── HostError             this machine cannot be measured, or not as asked
+    ├── AddressError          the demo cannot be served at that address or port
     └── MissingRuntime        a package that this step needs is not installed
 
 Each message says what is wrong and what to do next.
@@ -69,6 +70,10 @@ class DeviceError(MnistEdgeError):
 
 class HostError(MnistEdgeError):
     """This machine cannot be measured, or not in the way that was asked for."""
+
+
+class AddressError(MnistEdgeError):
+    """The demo cannot be served at that address or port."""
 
 
 class MissingRuntime(MnistEdgeError):

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from debian13 import Debian13, tree
@@ -18,6 +20,10 @@ from mnist_edge.errors import DataError
 from mnist_edge.export import export
 from mnist_edge.imports import installed
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = "/usr/bin/chromium"
 MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ON_CI = bool(os.environ.get("MNIST_EDGE_CI"))
@@ -100,6 +106,69 @@ def debian13(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian13]:
     folder = tmp_path_factory.mktemp("debian13")
     yield tree(folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    """The demo page's runtimes, fetched by npm if they are not in the cache."""
+    from mnist_edge.web_runtime import install
+
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not here: apt-get install npm")
+    return install()
+
+
+@pytest.fixture(scope="module")
+def address(exports: Path, runtime: Path) -> Iterator[str]:
+    """The demo page of `cnn`."""
+    from drawing import demo
+
+    with demo(exports / "cnn") as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium, headless; to it phone.test is this machine, by a name that browsers do not trust."""
+    from playwright.sync_api import sync_playwright
+
+    if not Path(CHROMIUM).is_file():
+        pytest.skip("Chromium is not here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--host-resolver-rules=MAP phone.test 127.0.0.1"]
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def context(browser: "Browser") -> Iterator["Callable[..., BrowserContext]"]:
+    """Make browser contexts in which any request outside loopback, and any error on the page, fails the test."""
+    asked: list[str] = []
+    errors: list[str] = []
+    made: list[BrowserContext] = []
+
+    def make(**options: Any) -> "BrowserContext":
+        found = browser.new_context(**options)
+        found.on("request", lambda request: asked.append(request.url))
+        found.on("weberror", lambda error: errors.append(str(error.error)))
+        made.append(found)
+        return found
+
+    yield make
+    for found in made:
+        found.close()
+    assert asked
+    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
+    assert not errors
+
+
+@pytest.fixture
+def page(context: "Callable[..., BrowserContext]", address: str) -> "Page":
+    """The demo page of `cnn` on a wide screen."""
+    from drawing import opened
+
+    return opened(context(viewport={"width": 1280, "height": 800}), address)
 
 
 @pytest.hookimpl(hookwrapper=True)

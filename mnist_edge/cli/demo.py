@@ -1,0 +1,50 @@
+"""`mnist-edge demo`."""
+
+from pathlib import Path
+
+import click
+
+from mnist_edge.cli.common import folder_argument, say
+
+
+@click.command("demo")
+@folder_argument
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="0.0.0.0 lets other devices in your network open it.",
+)
+@click.option("--open", "browser", is_flag=True, help="Open it in the default browser.")
+def command(folder: Path, port: int, host: str, browser: bool) -> None:
+    """Serve a page on which you draw digits, and the exported files recognise them in your browser.
+
+    Its runtimes, onnxruntime-web and LiteRT.js, come by npm on first use.
+
+    \b
+    Example: mnist-edge demo exports/cnn --port 8080
+    """
+    from mnist_edge.artifact import Manifest
+    from mnist_edge.demo import policy, site
+    from mnist_edge.web_runtime import install
+    from mnist_edge.web_server import Server
+
+    Manifest.read(folder)  # before npm starts
+    pages = site(folder, install(say))
+    with Server(host, port, pages, policy(pages)) as server:
+        if not server.loopback:
+            say(
+                "Warning: whoever is in this network can open the page and load the files, and nothing is encrypted. "
+                "On another device it works while this runs; offline use needs localhost or https."
+            )
+        try:
+            click.echo(f"{folder} is at {server.url} (Ctrl-C ends it)")
+            if browser:
+                import webbrowser
+
+                webbrowser.open(server.url)
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("\nStopped.")
