@@ -307,5 +307,5 @@ def test_the_whole_chain_works_with_fashion_mnist_and_says_what_it_is(run: Run, 
     assert "all 10000 test images (not MNIST" in " ".join(done.stdout.split())
     assert "floor" not in done.stdout
     done = run("verify", tmp_path / "mlp")  # MNIST is in the cache, but it is not this model's data
-    assert "the 1000 golden images" in " ".join(done.stdout.split())
+    assert "1000 golden images" in " ".join(done.stdout.split())
     run("bench", tmp_path / "mlp", "--runs", 25)
