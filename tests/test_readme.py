@@ -28,7 +28,7 @@ def test_the_code_for_an_app_runs(exports: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("line", sorted(set(re.findall(r"mnist-edge (?!is|$)[a-z]+[^`#\n]*", README))))
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"mnist-edge (?!is|$)[a-z]+[^`#>\n]*", README))))
 def test_every_command_parses(line: str) -> None:
     name, *arguments = shlex.split(line)[1:]
     command = commands.get_command(click.Context(commands), name)
