@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     Values = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
+NOTHING = "no digit found: nothing stands out from the background."
+NOT_ONE = "no digit found: nothing that stands out could be one digit."
+TOO_SMALL = "no digit found: what stands out is too small to read."
 SIDE = 256  # a picture is reduced to this first
 LEAST_CONTRAST = 30  # of 255, between ink and paper
 LARGE = 64  # the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
 WINDING = 12  # a digit's outline is at most this many times its longer side; a texture's is longer
+BUSY = 9  # the same for all that stands out, and the picture
 
 
 def digit_ink(picture: Values) -> Values:
@@ -43,15 +47,14 @@ def digit_ink(picture: Values) -> Values:
         ink = np.where(blobs(depth >= (darkest(ink) + 1) // 2), 0, ink)
     top = darkest(ink)
     if top < LEAST_CONTRAST:
-        raise PictureError("no digit found: nothing stands out from the background.")
+        raise PictureError(NOTHING)
     weak = ink >= (top + 3) // 4
     if side >= LARGE:
         weak = without_lines(without_lines(weak).T).T
     digit = one_digit(np.where(weak, ink, 0), (top + 1) // 2)
-    rows, columns = np.flatnonzero(digit.any(axis=1)), np.flatnonzero(digit.any(axis=0))
     sharp = np.clip((paper - grey) * 255 // np.maximum(paper, 64), 0, top) * 255 // top
     sharp = np.where(extreme(digit, 1, np.logical_or), sharp, 0)
-    return sharp[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cut(sharp, digit)
 
 
 def reduced(picture: Values) -> Values:
@@ -120,15 +123,12 @@ def blobs(mask: Mask) -> Mask:
     """Find what is too compact for a stroke or cut off by the border: shadows, fingers, the table's edge."""
     label = components(mask)
     count = int(label.max()) + 1
-    area = np.bincount(label.ravel(), minlength=count)
+    area = np.bincount(label.ravel(), weights=mask.ravel(), minlength=count)
     edge = np.bincount(label[outline(mask)], minlength=count)
     bad = np.zeros(count, bool)
     for number in np.flatnonzero(area > mask.size // 500):
-        if number == 0:
-            continue
         it = label == number
-        rows, columns = np.flatnonzero(it.any(axis=1)), np.flatnonzero(it.any(axis=0))
-        longer = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+        longer = longer_of(box_of(it))
         touching = int(it[:, 0].sum() + it[:, -1].sum() + it[0].sum() + it[-1].sum()) * 10 > edge[number]
         cut_off = touching and longer * 4 < max(mask.shape) * 3
         bad[number] = cut_off or area[number] * 80 > (11 if touching else 16) * longer * edge[number]
@@ -143,7 +143,7 @@ def outline(mask: Mask) -> Mask:
 
 
 def without_lines(mask: Mask) -> Mask:
-    """Take out what is thin and straight through most of the picture's height, up to 30° from upright."""
+    """Take out what is thin and straight through most of the picture's height, up to 16° from upright."""
     height, width = mask.shape
     row, start, end = runs(mask)
     slopes = np.arange(-19, 20)[:, None]
@@ -194,42 +194,50 @@ def components(mask: Mask) -> Values:
             return painted(mask.shape, row, start, end, np.unique(label, return_inverse=True)[1] + 1)
 
 
+def box_of(mask: Mask) -> Values:
+    """First row and column of a mask, and minus the last ones, so that a union's are the minima: int64 `[4]`."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([rows[0], columns[0], -rows[-1], -columns[-1]])
+
+
+def longer_of(box: Values) -> int:
+    """The longer side of a box."""
+    return 1 - int((box[:2] + box[2:]).min())
+
+
+def cut(values: Values, mask: Mask) -> Values:
+    """The part of a picture within a mask's box."""
+    top, left, bottom, right = box_of(mask)
+    return values[top : 1 - bottom, left : 1 - right]
+
+
 def one_digit(ink: Values, strong: int) -> Mask:
     """Choose the components that make the digit: the heaviest, and what of some weight is near it.
 
     Raises:
         PictureError: most of the ink lies elsewhere, or the outline winds as no digit's does.
     """
+    if int(outline(ink > 0).sum()) > BUSY * max(ink.shape):
+        raise PictureError(NOT_ONE)
     label = components(ink > 0)
     mass = np.bincount(label.ravel(), weights=ink.ravel()).astype(np.int64)
     mass[np.bincount(label.ravel(), weights=(ink >= strong).ravel()) == 0] = 0
     if not mass.any():
-        raise PictureError("no digit found: nothing stands out from the background.")
-    heavy = [int(number) for number in np.flatnonzero(mass * 30 > mass.max())]
-    boxes = {}
-    for number in heavy:
-        it = label == number
-        rows, columns = np.flatnonzero(it.any(axis=1)), np.flatnonzero(it.any(axis=0))
-        boxes[number] = np.array([rows[0], columns[0], -rows[-1], -columns[-1]])
+        raise PictureError(NOTHING)
     main = int(mass.argmax())
-    chosen, box = [main], boxes[main]
-    longer = 1 - int((box[:2] + box[2:]).min())
+    heavy = np.flatnonzero(mass * 30 > mass[main])
+    boxes = np.array([box_of(label == number) for number in heavy])
+    chosen = heavy == main
+    reach = longer_of(boxes[chosen].min(axis=0)) * np.where(mass[heavy] * 5 < mass[main], 1, 2)
     while True:
-        near = []
-        for number in heavy:
-            gap = int((boxes[number] + np.roll(box, 2)).max())
-            reach = longer if mass[number] * 5 < mass[main] else 2 * longer
-            if number not in chosen and gap * 6 <= reach:
-                near.append(number)
-        if not near:
+        box = boxes[chosen].min(axis=0)
+        near = ~chosen & ((boxes + np.roll(box, 2)).max(axis=1) * 6 <= reach)
+        if not near.any():
             break
-        chosen += near
-        box = np.minimum.reduce([box, *(boxes[number] for number in near)])
-    digit = np.isin(label, chosen)
-    longer = 1 - int((box[:2] + box[2:]).min())
-    winding = int(outline(digit).sum()) > WINDING * longer or int(outline(ink > 0).sum()) > 9 * max(ink.shape)
-    if winding or int(mass[chosen].sum()) * 2 < int(mass.sum()):
-        raise PictureError("no digit found: nothing that stands out could be one digit.")
-    if longer * 16 < max(ink.shape):
-        raise PictureError("no digit found: what stands out is too small to read.")
+        chosen |= near
+    digit = np.isin(label, heavy[chosen])
+    if int(outline(digit).sum()) > WINDING * longer_of(box) or int(mass[heavy[chosen]].sum()) * 2 < int(mass.sum()):
+        raise PictureError(NOT_ONE)
+    if longer_of(box) * 16 < max(ink.shape):
+        raise PictureError(TOO_SMALL)
     return digit

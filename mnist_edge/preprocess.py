@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mnist_edge.errors import PictureError
-from mnist_edge.ink import digit_ink, extreme, outline
+from mnist_edge.ink import cut, digit_ink, extreme, outline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BOX, FIELD = 20, 28
 WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
 FINE = 8  # pens are made usual at this many times MNIST's resolution
-THIN, THICK = 13, 22  # the usual width of strokes, in those pixels
+THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
 PAPER = 64  # ink under this is outside the box
 
 
@@ -101,8 +101,7 @@ def with_usual_pen(digit: Values) -> Values:
             digit = extreme(digit, 1, pick)
         else:
             digit = pick(extreme(digit, 1, pick, (0,)), extreme(digit, 1, pick, (1,)))
-    rows, columns = (np.flatnonzero((digit >= PAPER).any(axis=axis)) for axis in (1, 0))
-    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cut(digit, digit >= PAPER)
 
 
 def centred(digit: Values) -> NDArray[np.uint8]:

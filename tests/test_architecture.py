@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 
 FLOORS = (
     ("__init__", "errors", "files", "quiet"),
-    ("artifact", "imports", "idx", "preprocess", "host", "compare", "timing", "onnx_graph", "tflite_graph"),
-    ("serving", "onnx_int8", "download", "reference", "models", "formats.base", "significance"),
+    ("artifact", "imports", "idx", "ink", "host", "compare", "timing", "onnx_graph", "tflite_graph"),
+    ("serving", "preprocess", "onnx_int8", "download", "reference", "models", "formats.base", "significance"),
     ("onnx_describe", "tflite_describe", "onnx_trace", "tflite_trace", "layers", "tolerance", "paths"),
     ("data", "formats.keras", "formats.tflite", "formats.onnx", "causes"),
     ("formats", "spread", "diagnosis"),

@@ -6,6 +6,9 @@
  * dependencies and runs in browsers and in Node 18 or newer.
  */
 
+const NOTHING = "no digit found: nothing stands out from the background.";
+const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
+const TOO_SMALL = "no digit found: what stands out is too small to read.";
 const SIDE = 256; // a picture is reduced to this first
 const LEAST_CONTRAST = 30; // of 255, between ink and paper
 const LARGE = 64; // the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
@@ -14,8 +17,8 @@ const BUSY = 9; // the same for all that stands out, and the picture
 const BOX = 20;
 const FIELD = 28;
 const FINE = 8; // pens are made usual at this many times MNIST's resolution
-const THIN = 13; // the usual width of strokes, in those pixels
-const THICK = 22;
+const THIN = 12; // the usual width of strokes, in those pixels
+const THICK = 20;
 const PAPER = 64; // ink under this is outside the box
 
 /** A picture that shows no digit; the message is the one that `mnist-edge predict` gives. */
@@ -65,7 +68,7 @@ function digitInk(picture) {
     ink = map(ink, (value, i) => (bad.at[i] ? 0 : value));
   }
   const top = darkest(ink);
-  if (top < LEAST_CONTRAST) throw new NoDigit("no digit found: nothing stands out from the background.");
+  if (top < LEAST_CONTRAST) throw new NoDigit(NOTHING);
   let weak = map(ink, (value) => +(value >= Math.floor((top + 3) / 4)));
   if (side >= LARGE) weak = transposed(withoutLines(transposed(withoutLines(weak))));
   const digit = oneDigit(map(ink, (value, i) => (weak.at[i] ? value : 0)), half(top));
@@ -155,7 +158,10 @@ function extreme({ height, width, at }, radius, pick, axes = [0, 1]) {
       }
       for (let covered = 1; covered < 2 * radius + 1; ) {
         const more = Math.min(covered, 2 * radius + 1 - covered);
-        for (let i = 0; i + more < line.length; i++) line[i] = pick(line[i], line[i + more]);
+        for (let i = 0; i + more < line.length; i++) {
+          const ahead = line[i + more];
+          if (pick === Math.max ? ahead > line[i] : ahead < line[i]) line[i] = ahead; // ten times as fast as calling it
+        }
         covered += more;
       }
       for (let i = 0; i < side; i++) found[number * jump + i * step] = line[i];
@@ -262,13 +268,14 @@ function components({ height, width, at }) {
 /** Choose the components that make the digit: the heaviest, and what of some weight is near it. */
 function oneDigit(ink, strong) {
   const side = Math.max(ink.height, ink.width);
-  const label = components(map(ink, (value) => +(value > 0)));
+  if (count(outline(ink)) > BUSY * side) throw new NoDigit(NOT_ONE);
+  const label = components(ink);
   const things = measured(label, (thing, i) => {
     thing.mass += ink.at[i];
     thing.strong ||= ink.at[i] >= strong;
   }).map((thing) => ({ ...thing, mass: thing.strong ? thing.mass : 0 }));
   const total = things.reduce((sum, { mass }) => sum + mass, 0);
-  if (total === 0) throw new NoDigit("no digit found: nothing stands out from the background.");
+  if (total === 0) throw new NoDigit(NOTHING);
   const main = things.reduce((best, thing) => (thing.mass > best.mass ? thing : best));
   const heavy = things.filter(({ mass }) => mass * 30 > main.mass);
   const chosen = new Set([main]);
@@ -286,9 +293,8 @@ function oneDigit(ink, strong) {
   const kept = things.map((thing) => +chosen.has(thing));
   const digit = map(label, (number) => (number ? kept[number] : 0));
   const mass = [...chosen].reduce((sum, thing) => sum + thing.mass, 0);
-  const busy = count(outline(label)) > BUSY * side || count(outline(digit)) > WINDING * longerOf(box);
-  if (busy || mass * 2 < total) throw new NoDigit("no digit found: nothing that stands out could be one digit.");
-  if (longerOf(box) * 16 < side) throw new NoDigit("no digit found: what stands out is too small to read.");
+  if (count(outline(digit)) > WINDING * longerOf(box) || mass * 2 < total) throw new NoDigit(NOT_ONE);
+  if (longerOf(box) * 16 < side) throw new NoDigit(TOO_SMALL);
   return digit;
 }
 
@@ -381,7 +387,9 @@ function grid(height, width, value) {
 }
 
 function map({ height, width, at }, value) {
-  return { height, width, at: Float64Array.from(at, value) };
+  const found = new Float64Array(at.length);
+  for (let i = 0; i < at.length; i++) found[i] = value(at[i], i);
+  return { height, width, at: found };
 }
 
 const inverted = (grey) => map(grey, (value) => 255 - value);
