@@ -5,7 +5,7 @@ Whole numbers throughout, so that `web/preprocess.js`, with the same functions i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ SIDE = 256  # a picture is reduced to this first
 LEAST_CONTRAST = 30  # of 255, between ink and paper
 LARGE = 64  # the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
 WINDING = 12  # a digit's outline is at most this many times its longer side; a texture's is longer
-BUSY = 9  # the same for all that stands out, and the picture
+BUSY = 6  # the same for all that stands out, and the picture
 
 
 def digit_ink(picture: Values) -> Values:
@@ -33,9 +33,23 @@ def digit_ink(picture: Values) -> Values:
     Raises:
         PictureError: nothing stands out, or nothing that could be one digit.
     """
-    grey = reduced(picture)
+    grey = smooth = reduced(picture)
+    for radius in (1, 2, 3) if max(grey.shape) >= LARGE else (0,):
+        smooth = mean_around(smooth, radius)
+        sharp, ink, strong = standing_out(grey, smooth)
+        if not is_busy(ink):  # else smooth more: it may be noise
+            break
+    digit = one_digit(ink, strong)
+    return cut(np.where(extreme(digit, 1, np.logical_or), sharp, 0), digit)
+
+
+def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
+    """Give the ink of the grey and of the smoothed picture, this without paper and lines, and its level that is sure.
+
+    Raises:
+        PictureError: nothing stands out.
+    """
     side = max(grey.shape)
-    smooth = mean_around(grey, 1) if side >= LARGE else grey
     if is_light_on_dark(smooth):
         grey, smooth = 255 - grey, 255 - smooth
     paper, depth, ink = contrast(smooth)
@@ -51,17 +65,15 @@ def digit_ink(picture: Values) -> Values:
     weak = ink >= (top + 3) // 4
     if side >= LARGE:
         weak = without_lines(without_lines(weak).T).T
-    digit = one_digit(np.where(weak, ink, 0), (top + 1) // 2)
     sharp = np.clip((paper - grey) * 255 // np.maximum(paper, 64), 0, top) * 255 // top
-    sharp = np.where(extreme(digit, 1, np.logical_or), sharp, 0)
-    return cut(sharp, digit)
+    return sharp, np.where(weak, ink, 0), (top + 1) // 2
 
 
 def reduced(picture: Values) -> Values:
     """Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block."""
     by = -(-max(picture.shape) // SIDE)
     full = np.pad(picture, [(0, -side % by) for side in picture.shape], mode="edge")
-    blocks = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
+    blocks: Values = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
     return (blocks + by * by // 2) // (by * by)
 
 
@@ -101,7 +113,7 @@ def border_share(ink: Values) -> float:
     return int((border * 2 >= max(1, darkest(ink))).sum()) / border.size
 
 
-def extreme(values: NDArray, radius: int, pick: np.ufunc, axes: tuple[int, ...] = (0, 1)) -> NDArray:
+def extreme(values: Any, radius: int, pick: np.ufunc, axes: tuple[int, ...] = (0, 1)) -> Any:
     """The maximum or minimum (`pick`) over the square of this radius, as far as it lies inside."""
     for axis in axes:
         values = np.pad(values, [(radius, radius) if axis == other else (0, 0) for other in (0, 1)], mode="edge")
@@ -138,7 +150,7 @@ def blobs(mask: Mask) -> Mask:
 def outline(mask: Mask) -> Mask:
     """The pixels of a mask that have one outside beside them, above or below; beyond the border is outside."""
     full = np.pad(mask, 1)
-    inner = full[:-2, 1:-1] & full[2:, 1:-1] & full[1:-1, :-2] & full[1:-1, 2:]
+    inner: Mask = full[:-2, 1:-1] & full[2:, 1:-1] & full[1:-1, :-2] & full[1:-1, 2:]
     return mask & ~inner
 
 
@@ -211,13 +223,18 @@ def cut(values: Values, mask: Mask) -> Values:
     return values[top : 1 - bottom, left : 1 - right]
 
 
+def is_busy(ink: Values) -> bool:
+    """Whether what stands out has more outline than a digit's."""
+    return int(outline(ink > 0).sum()) > BUSY * max(ink.shape)
+
+
 def one_digit(ink: Values, strong: int) -> Mask:
     """Choose the components that make the digit: the heaviest, and what of some weight is near it.
 
     Raises:
         PictureError: most of the ink lies elsewhere, or the outline winds as no digit's does.
     """
-    if int(outline(ink > 0).sum()) > BUSY * max(ink.shape):
+    if is_busy(ink):
         raise PictureError(NOT_ONE)
     label = components(ink > 0)
     mass = np.bincount(label.ravel(), weights=ink.ravel()).astype(np.int64)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photos import Answer, answers, missing_fonts
-from PIL import Image
 from pictures import DISTORTIONS, hopeless, pictures
+from PIL import Image
 
 from mnist_edge import preprocess
 from mnist_edge.data import Dataset

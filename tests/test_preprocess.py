@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import Run
 from photos import missing_fonts
-from PIL import Image
 from pictures import hopeless, pictures
+from PIL import Image
 
 from mnist_edge import preprocess
 from mnist_edge.data import Dataset

@@ -13,7 +13,7 @@ const SIDE = 256; // a picture is reduced to this first
 const LEAST_CONTRAST = 30; // of 255, between ink and paper
 const LARGE = 64; // the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
 const WINDING = 12; // a digit's outline is at most this many times its longer side; a texture's is longer
-const BUSY = 9; // the same for all that stands out, and the picture
+const BUSY = 6; // the same for all that stands out, and the picture
 const BOX = 20;
 const FIELD = 28;
 const FINE = 8; // pens are made usual at this many times MNIST's resolution
@@ -50,13 +50,26 @@ export function greyOf(rgba, width, height) {
 
 /** The ink of the one digit in a grey picture: 0 paper to 255 ink, cut to the digit's box. */
 function digitInk(picture) {
-  let grey = reduced(picture);
+  const grey = reduced(picture);
+  let smooth = grey;
+  let found;
+  for (const radius of Math.max(grey.height, grey.width) >= LARGE ? [1, 2, 3] : [0]) {
+    smooth = meanAround(smooth, radius);
+    found = standingOut(grey, smooth);
+    if (!isBusy(found.ink)) break; // else smooth more: it may be noise
+  }
+  const digit = oneDigit(found.ink, found.strong);
+  const near = extreme(digit, 1, Math.max);
+  return cut(map(found.sharp, (value, i) => (near.at[i] ? value : 0)), boxOf(digit));
+}
+
+/** The ink of the grey and of the smoothed picture, this without paper and lines, and its level that is sure. */
+function standingOut(grey, smooth) {
   const side = Math.max(grey.height, grey.width);
-  let smooth = side >= LARGE ? meanAround(grey, 1) : grey;
   if (isLightOnDark(smooth)) [grey, smooth] = [inverted(grey), inverted(smooth)];
   let [paper, depth, ink] = contrast(smooth);
   if (borderShare(ink) * 4 > 1) {
-    const other = contrast(inverted(smooth));
+    const other = contrast(inverted(smooth)); // a digit that fills its picture: what seemed paper may be the stroke
     if (borderShare(other[2]) < borderShare(ink)) {
       grey = inverted(grey);
       [paper, depth, ink] = other;
@@ -71,13 +84,11 @@ function digitInk(picture) {
   if (top < LEAST_CONTRAST) throw new NoDigit(NOTHING);
   let weak = map(ink, (value) => +(value >= Math.floor((top + 3) / 4)));
   if (side >= LARGE) weak = transposed(withoutLines(transposed(withoutLines(weak))));
-  const digit = oneDigit(map(ink, (value, i) => (weak.at[i] ? value : 0)), half(top));
-  const near = extreme(digit, 1, Math.max);
   const sharp = map(grey, (value, i) => {
     const share = Math.floor(((paper.at[i] - value) * 255) / Math.max(paper.at[i], 64));
-    return near.at[i] ? Math.floor((Math.min(Math.max(share, 0), top) * 255) / top) : 0;
+    return Math.floor((Math.min(Math.max(share, 0), top) * 255) / top);
   });
-  return cut(sharp, boxOf(digit.height, digit.width, (i) => digit.at[i]));
+  return { sharp, ink: map(ink, (value, i) => (weak.at[i] ? value : 0)), strong: half(top) };
 }
 
 /** Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block. */
@@ -265,10 +276,36 @@ function components({ height, width, at }) {
   return { height, width, at: label };
 }
 
+/** First row and column of a mask, and minus the last ones, so that a union's are the minima. */
+function boxOf({ width, at }) {
+  const box = [Infinity, Infinity, Infinity, Infinity];
+  for (let i = 0; i < at.length; i++) if (at[i]) widen(box, Math.floor(i / width), i % width);
+  return box;
+}
+
+function widen(box, y, x) {
+  [y, x, -y, -x].forEach((end, i) => (box[i] = Math.min(box[i], end)));
+}
+
+/** The longer side of a box. */
+function longerOf([top, left, bottom, right]) {
+  return 1 - Math.min(top + bottom, left + right);
+}
+
+/** The part of a picture within a box. */
+function cut({ width, at }, [top, left, bottom, right]) {
+  return grid(1 - bottom - top, 1 - right - left, (y, x) => at[(top + y) * width + left + x]);
+}
+
+/** Whether what stands out has more outline than a digit's. */
+function isBusy(ink) {
+  return count(outline(ink)) > BUSY * Math.max(ink.height, ink.width);
+}
+
 /** Choose the components that make the digit: the heaviest, and what of some weight is near it. */
 function oneDigit(ink, strong) {
   const side = Math.max(ink.height, ink.width);
-  if (count(outline(ink)) > BUSY * side) throw new NoDigit(NOT_ONE);
+  if (isBusy(ink)) throw new NoDigit(NOT_ONE);
   const label = components(ink);
   const things = measured(label, (thing, i) => {
     thing.mass += ink.at[i];
@@ -354,7 +391,7 @@ function withUsualPen(digit) {
       digit = map(extreme(digit, 1, pick, [0]), (value, i) => pick(value, across.at[i]));
     }
   }
-  return cut(digit, boxOf(digit.height, digit.width, (i) => digit.at[i] >= PAPER));
+  return cut(digit, boxOf(map(digit, (value) => +(value >= PAPER))));
 }
 
 /** Place the digit so that its centre of mass is the field's centre, as far as it stays inside; then average. */
@@ -397,18 +434,6 @@ const half = (level) => Math.floor((level + 1) / 2);
 const count = ({ at }) => at.reduce((sum, value) => sum + (value > 0), 0);
 const largest = ({ at }) => at.reduce((most, value) => Math.max(most, value), 0);
 const transposed = ({ height, width, at }) => grid(width, height, (y, x) => at[x * width + y]);
-const longerOf = ([top, left, bottom, right]) => 1 - Math.min(top + bottom, left + right);
-
-/** The box of what is inside: first row and column, and minus the last ones, so that a union is four minima. */
-function boxOf(height, width, inside) {
-  const box = [Infinity, Infinity, Infinity, Infinity];
-  for (let i = 0; i < height * width; i++) if (inside(i)) widen(box, Math.floor(i / width), i % width);
-  return box;
-}
-
-function widen(box, y, x) {
-  [y, x, -y, -x].forEach((end, side) => (box[side] = Math.min(box[side], end)));
-}
 
 /** What each number's pixels add up to; `add` is called with a number's sums, the pixel, its row and its column. */
 function measured({ width, at }, add) {
@@ -422,10 +447,6 @@ function measured({ width, at }, add) {
   });
   things[0] ??= { area: 0, edge: 0, touching: 0, mass: 0, strong: false, box: Array(4).fill(Infinity) };
   return things;
-}
-
-function cut({ width, at }, [top, left, bottom, right]) {
-  return grid(1 - bottom - top, 1 - right - left, (y, x) => at[(top + y) * width + left + x]);
 }
 
 function padded({ height, width, at }, by) {
