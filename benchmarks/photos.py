@@ -1,6 +1,6 @@
 """Read pictures of digits as people take them, with the default network: how many are right, and which are refused.
 
-    python benchmarks/photos.py --artifact exports/cnn/cnn-int8.tflite [--each 100]
+    python benchmarks/photos.py --artifact exports/cnn/cnn-int8.tflite [--each 200]
 
 Writes results/photos.json (every answer) and results/photos.md. What the pictures are, `pictures.py` says. The fonts'
 Debian packages must be installed; it names those that are missing.
@@ -88,7 +88,7 @@ def main() -> None:
     """Read all pictures and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifact", type=Path, default=Path("exports/cnn/cnn-int8.tflite"))
-    parser.add_argument("--each", type=int, default=100, help="pictures of each distortion, half and source")
+    parser.add_argument("--each", type=int, default=200, help="pictures of each distortion, half and source")
     options = parser.parse_args()
     if missing := missing_fonts():
         parser.error(f"fonts are missing: apt-get install {' '.join(missing)}")

@@ -113,7 +113,7 @@ def blur(scene: Scene, half: Half) -> None:
     def motion(picture: Field) -> Field:
         reach = 2 * strength
         steps = [(t * np.sin(angle), t * np.cos(angle)) for t in np.linspace(-reach, reach, 15)]
-        return np.mean([ndimage.shift(picture, step, order=1, mode="nearest") for step in steps], axis=0)
+        return np.asarray(np.mean([ndimage.shift(picture, step, order=1, mode="nearest") for step in steps], axis=0))
 
     scene.effects.append(focus if half == "improve" else motion)
 
@@ -299,7 +299,7 @@ def drawn(shape: Shape, scene: Scene) -> NDArray[np.uint8]:
         picture = effect(picture)
     if scene.invert:
         picture = 1 - picture
-    grey = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     if scene.jpeg:
         packed = io.BytesIO()
         Image.fromarray(grey).save(packed, "JPEG", quality=scene.jpeg)

@@ -5,7 +5,7 @@ Whole numbers throughout, so that `web/preprocess.js`, with the same functions i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.int64]
     Mask = NDArray[np.bool_]
+    Picture = TypeVar("Picture", Values, Mask)
 
 NOTHING = "no digit found: nothing stands out from the background."
 NOT_ONE = "no digit found: nothing that stands out could be one digit."
@@ -73,8 +74,9 @@ def reduced(picture: Values) -> Values:
     """Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block."""
     by = -(-max(picture.shape) // SIDE)
     full = np.pad(picture, [(0, -side % by) for side in picture.shape], mode="edge")
-    blocks: Values = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
-    return (blocks + by * by // 2) // (by * by)
+    blocks = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
+    mean: Values = (blocks + by * by // 2) // (by * by)
+    return mean
 
 
 def mean_around(values: Values, radius: int) -> Values:
@@ -113,7 +115,7 @@ def border_share(ink: Values) -> float:
     return int((border * 2 >= max(1, darkest(ink))).sum()) / border.size
 
 
-def extreme(values: Any, radius: int, pick: np.ufunc, axes: tuple[int, ...] = (0, 1)) -> Any:
+def extreme(values: Picture, radius: int, pick: np.ufunc, axes: tuple[int, ...] = (0, 1)) -> Picture:
     """The maximum or minimum (`pick`) over the square of this radius, as far as it lies inside."""
     for axis in axes:
         values = np.pad(values, [(radius, radius) if axis == other else (0, 0) for other in (0, 1)], mode="edge")
@@ -169,7 +171,8 @@ def without_lines(mask: Mask) -> Mask:
     if len(lengths) == 0:
         return mask
     straight &= end - start <= lengths[len(lengths) // 2] + 1  # longer ones are where a stroke crosses
-    return mask & (painted(mask.shape, row[straight], start[straight], end[straight], 1) == 0)
+    lines: Mask = painted(mask.shape, row[straight], start[straight], end[straight], 1) > 0
+    return mask & ~lines
 
 
 def runs(mask: Mask) -> tuple[Values, Values, Values]:
@@ -225,7 +228,8 @@ def cut(values: Values, mask: Mask) -> Values:
 
 def is_busy(ink: Values) -> bool:
     """Whether what stands out has more outline than a digit's."""
-    return int(outline(ink > 0).sum()) > BUSY * max(ink.shape)
+    edge, side = int(outline(ink > 0).sum()), max(ink.shape)
+    return edge > BUSY * side
 
 
 def one_digit(ink: Values, strong: int) -> Mask:

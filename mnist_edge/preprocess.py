@@ -79,7 +79,8 @@ def boxed(digit: Values) -> Values:
     rows, columns = (max(1, (2 * length * BOX * FINE + side) // (2 * side)) for length in (height, width))
     area = height * width
     scaled = (_averaged(_averaged(digit, rows).T, columns).T + area // 2) // area
-    return scaled * 255 // scaled.max()
+    strong: Values = scaled * 255 // scaled.max()
+    return strong
 
 
 def _averaged(values: Values, count: int) -> Values:
@@ -114,4 +115,5 @@ def centred(digit: Values) -> NDArray[np.uint8]:
     field = np.zeros((side, side), np.int64)
     field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     blocks = field.reshape(FIELD, FINE, FIELD, FINE).sum(axis=(1, 3))
-    return (blocks * 255 // blocks.max()).astype(np.uint8)  # thin strokes fade when they shrink
+    image: NDArray[np.uint8] = (blocks * 255 // blocks.max()).astype(np.uint8)  # thin strokes fade when they shrink
+    return image

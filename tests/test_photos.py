@@ -11,7 +11,7 @@ from PIL import Image
 from mnist_edge import preprocess
 from mnist_edge.data import Dataset
 from mnist_edge.errors import PictureError
-from mnist_edge.formats.tflite import FORMAT as TFLITE
+from mnist_edge.formats import format_of
 
 
 def right(found: list[Answer], *distortions: str) -> float:
@@ -22,7 +22,8 @@ def right(found: list[Answer], *distortions: str) -> float:
 @pytest.fixture(scope="module")
 def redrawn(mnist: Dataset, exports: Path) -> list[Answer]:
     """Answers to redrawn test digits under the report half's distortions."""
-    with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
+    path = exports / "cnn" / "cnn-int8.tflite"
+    with format_of(path).open(path) as runner:
         return answers("report", pictures("report", mnist.test, 20, seed=1), runner)
 
 
@@ -41,7 +42,8 @@ def test_no_distortion_is_left_out(redrawn: list[Answer], names: tuple[str, ...]
 def test_fonts_are_read(exports: Path) -> None:
     if missing := missing_fonts():
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
-    with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
+    path = exports / "cnn" / "cnn-int8.tflite"
+    with format_of(path).open(path) as runner:
         found = answers("report", pictures("report", None, 12, seed=1), runner)
     assert len({answer.source for answer in found}) == 6
     assert right(found) >= 0.87

@@ -131,7 +131,7 @@ def in_node(tmp_path: Path) -> InNode:
         ]
         content = b"".join(head + image.tobytes() for head, image in zip(heads, given, strict=True))
         (tmp_path / "pictures").write_bytes(content)
-        command = ["node", script, tmp_path / "pictures"]
+        command = ["node", str(script), str(tmp_path / "pictures")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
