@@ -13,7 +13,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import get_args
 
-from pictures import DISTORTIONS, FONT_FOLDER, FONTS, Half, Picture, hopeless, pictures
+from pictures import DISTORTIONS, Picture, hopeless, pictures
+from shapes import FONT_FOLDER, FONTS, Half
 
 from mnist_edge import data
 from mnist_edge.errors import PictureError

@@ -228,8 +228,7 @@ def cut(values: Values, mask: Mask) -> Values:
 
 def is_busy(ink: Values) -> bool:
     """Whether what stands out has more outline than a digit's."""
-    edge, side = int(outline(ink > 0).sum()), max(ink.shape)
-    return edge > BUSY * side
+    return bool(outline(ink > 0).sum() > BUSY * max(ink.shape))
 
 
 def one_digit(ink: Values, strong: int) -> Mask:
