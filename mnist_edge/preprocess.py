@@ -1,21 +1,31 @@
 """Any picture of one digit → a 28×28 one like MNIST's: white on black, in a 20×20 box, centred by its mass.
 
 The method is that of the dataset's own page: the digit is scaled, keeping its proportions, into a 20×20 box with
-anti-aliasing, and placed in a 28×28 field so that its centre of mass is at the field's centre.
+anti-aliasing, and placed in a 28×28 field so that its centre of mass is at the field's centre. `ink` finds the digit;
+strokes far from the usual width are brought near it. From the grey picture on, `web/preprocess.js` gives the same bits.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mnist_edge.errors import PictureError
+from mnist_edge.ink import cut, digit_ink, extreme, outline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnist_edge.ink import Values
 
 BOX, FIELD = 20, 28
 WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
-LEAST_CONTRAST = 40  # of 255, between ink and paper
-PAPER = 0.2  # ink under this share of the darkest is paper's grain or shadow
+FINE = 8  # pens are made usual at this many times MNIST's resolution
+THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
+PAPER = 64  # ink under this is outside the box
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -56,42 +66,54 @@ def mnist_like(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Turn a grey picture uint8 `[H, W]`, dark on light or light on dark, into uint8 `[28, 28]`.
 
     Raises:
-        PictureError: there is no ink that stands out from the paper.
+        PictureError: there is no ink that stands out from the paper, or none that could be one digit.
     """
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = grey.astype(np.float32) - np.median(border)
-    if ink.sum() < 0:
-        ink = -ink
-    ink = np.clip(ink, 0, None)
-    contrast = np.percentile(ink[ink > 0], 95) if (ink > 0).any() else 0.0
-    if ink.max() < LEAST_CONTRAST:
-        raise PictureError("no digit found: nothing stands out from the background.")
-    ink = np.clip(ink / max(contrast, LEAST_CONTRAST), 0, 1)
-    ink[ink < PAPER] = 0
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centred(_boxed(digit))
+    digit = boxed(digit_ink(grey.astype(np.int64)))
+    return centred(boxed(with_usual_pen(digit)))
 
 
-def _boxed(digit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale so that the longer side is 20, keeping proportions."""
+def boxed(digit: Values) -> Values:
+    """Average areas so that the longer side is BOX at the fine resolution, keeping proportions; the darkest is 255."""
     height, width = digit.shape
-    factor = BOX / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    method = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
-    scaled = np.clip(np.asarray(Image.fromarray(digit).resize(size, method)), 0, 1)
-    brightest: NDArray[np.float32] = scaled / max(scaled.max(), 1e-6)  # thin strokes fade when they shrink
-    return brightest
+    side = max(height, width)
+    rows, columns = (max(1, (2 * length * BOX * FINE + side) // (2 * side)) for length in (height, width))
+    area = height * width
+    scaled = (_averaged(_averaged(digit, rows).T, columns).T + area // 2) // area
+    strong: Values = scaled * 255 // scaled.max()
+    return strong
 
 
-def _centred(digit: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Place the digit so that its centre of mass is the field's centre, as far as it stays inside."""
-    field = np.zeros((FIELD, FIELD), np.float32)
-    corner = []
-    for axis, side in enumerate(digit.shape):
-        mass = digit.sum(axis=1 - axis)
-        centre = float((mass * np.arange(side)).sum() / mass.sum())
-        corner.append(min(max(round((FIELD - 1) / 2 - centre), 0), FIELD - side))
+def _averaged(values: Values, count: int) -> Values:
+    """Give `count` rows, each the sum of what it covers of the old ones, in units of 1 / `count` of a row."""
+    place = np.arange(count + 1) * len(values)
+    whole, part = place // count, (place % count)[:, None]
+    sums = np.pad(np.cumsum(values, axis=0), [(1, 0), (0, 0)])
+    return np.diff(sums[whole] * count + np.pad(values, [(0, 1), (0, 0)])[whole] * part, axis=0)
+
+
+def with_usual_pen(digit: Values) -> Values:
+    """Make strokes wider or narrower where their mean width is outside what is usual in MNIST."""
+    area, edge = int((digit >= 128).sum()), int(outline(digit >= 128).sum())
+    wider, narrower = (THIN * edge - 2 * area + edge) // (2 * edge), (2 * area - THICK * edge + edge) // (2 * edge)
+    steps, pick = (wider, np.maximum) if wider > 0 else (max(narrower, 0), np.minimum)
+    digit = np.pad(digit, steps + 1)
+    for step in range(steps):  # crosses and squares in turn, which makes a rough circle
+        if step % 2:
+            digit = extreme(digit, 1, pick)
+        else:
+            digit = pick(extreme(digit, 1, pick, (0,)), extreme(digit, 1, pick, (1,)))
+    return cut(digit, digit >= PAPER)
+
+
+def centred(digit: Values) -> NDArray[np.uint8]:
+    """Place the digit so that its centre of mass is the field's centre, as far as it stays inside; then average."""
+    corner, mass, side = [], int(digit.sum()), FIELD * FINE
+    for axis, length in enumerate(digit.shape):
+        moment = int((digit.sum(axis=1 - axis) * np.arange(length)).sum())
+        corner.append(min(max((side * mass // 2 - moment) // mass, 0), side - length))
     top, left = corner
+    field = np.zeros((side, side), np.int64)
     field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return np.round(field * 255).astype(np.uint8)
+    blocks = field.reshape(FIELD, FINE, FIELD, FINE).sum(axis=(1, 3))
+    image: NDArray[np.uint8] = (blocks * 255 // blocks.max()).astype(np.uint8)  # thin strokes fade when they shrink
+    return image

@@ -1,10 +1,17 @@
 """Pictures of digits become MNIST-like images."""
 
+import json
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Run
+from photos import missing_fonts
+from pictures import hopeless, pictures
 from PIL import Image
 
 from mnist_edge import preprocess
@@ -83,3 +90,97 @@ def test_a_foreign_file_is_refused(run: Run, exports: Path, tmp_path: Path, cont
     done = run("predict", tmp_path / "x.png", "--artifact", artifact, check=2)
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+NODE = """
+import { readFileSync } from "node:fs";
+import { greyOf, mnistLike, NoDigit } from "MODULE";
+const bytes = readFileSync(process.argv[2]);
+const answers = [];
+for (let at = 0; at < bytes.length; ) {
+  const [height, width, channels] = [0, 4, 8].map((offset) => bytes.readUInt32LE(at + offset));
+  const end = at + 12 + height * width * channels;
+  const content = new Uint8ClampedArray(bytes.subarray(at + 12, end));
+  at = end;
+  try {
+    const grey = channels === 4 ? greyOf(content, width, height) : null;
+    answers.push(Buffer.from(grey ?? mnistLike(new Uint8Array(content), width, height)).toString("hex"));
+  } catch (error) {
+    if (!(error instanceof NoDigit)) throw error;
+    answers.push(error.message);
+  }
+}
+console.log(JSON.stringify(answers));
+"""
+
+InNode = Callable[[list[Images]], list[str]]
+
+
+@pytest.fixture
+def in_node(tmp_path: Path) -> InNode:
+    """Give pictures to `web/preprocess.js`: grey ones `[H, W]` to mnistLike, RGBA ones `[H, W, 4]` to greyOf."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not here: apt-get install nodejs")
+    module = Path(preprocess.__file__).parent / "web" / "preprocess.js"
+    script = tmp_path / "run.mjs"
+    script.write_text(NODE.replace("MODULE", module.as_uri()), encoding="utf-8")
+
+    def answers(given: list[Images]) -> list[str]:
+        heads = [
+            struct.pack("<III", *image.shape[:2], image.size // (image.shape[0] * image.shape[1])) for image in given
+        ]
+        content = b"".join(head + image.tobytes() for head, image in zip(heads, given, strict=True))
+        (tmp_path / "pictures").write_bytes(content)
+        command = ["node", str(script), str(tmp_path / "pictures")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert len(found) == len(given)
+        return list(found)
+
+    return answers
+
+
+def answer(grey: Images) -> str:
+    """The 784 pixels in hexadecimal digits, or why there are none."""
+    try:
+        return preprocess.mnist_like(grey).tobytes().hex()
+    except PictureError as error:
+        return str(error)
+
+
+def test_javascript_gives_the_same_bits(mnist: Dataset, in_node: InNode) -> None:
+    if missing := missing_fonts():
+        pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
+    rng = np.random.default_rng(0)
+    drawn = [p.grey for p in (*pictures("report", mnist.test, 10), *pictures("improve", None, 10))]
+    drawn += [grey[:: step + 1, ::step] for step, grey in zip((1, 2, 3, 4, 5) * 4, drawn, strict=False)]
+    drawn += [grey[70:-70, 60:-60] for grey in drawn[:20]]  # a digit that touches its picture's border
+    sizes = [
+        (1, 1),
+        (1, 300),
+        (5, 300),
+        (300, 5),
+        (2, 2),
+        (63, 64),
+        (257, 513),
+        (700, 900),
+        *rng.integers(1, 99, (40, 2)),
+    ]
+    drawn += [rng.integers(0, 256, size).astype(np.uint8) for size in sizes]
+    drawn += [np.kron(rng.integers(0, 2, (9, 7)), np.full((9, 11), 255)).astype(np.uint8) for _ in range(20)]
+    drawn += [*hopeless().values(), *mnist.test.images[:50]]
+    expected = [answer(grey) for grey in drawn]
+    assert in_node(drawn) == expected
+    assert sum(len(item) == 2 * 784 for item in expected) > 270
+    assert len({item for item in expected if item.startswith("no digit found")}) == 3
+
+
+def test_javascript_sees_the_same_grey(in_node: InNode) -> None:
+    rng = np.random.default_rng(0)
+    canvases = [rng.integers(0, 256, (31, 40, 4)).astype(np.uint8) for _ in range(4)]
+    canvases[1][:, :, :3] //= 4  # dark strokes, transparent paper
+    canvases[2][:, :, 3] = 255
+    canvases[3][:, :, 3] = 0
+    expected = [np.asarray(preprocess._grey(Image.fromarray(canvas, "RGBA"))).tobytes().hex() for canvas in canvases]
+    assert in_node(canvases) == expected

@@ -1,58 +1,120 @@
-// PLACEHOLDER, until the one that gives bit-identical pixels to preprocess.py is merged: the same two functions and error.
+/**
+ * Any grey picture of one digit → a 28×28 one like MNIST's. This is `preprocess.py`, with the same functions in the same
+ * order; `ink.js` finds the digit. No dependencies; for browsers and for Node 18 or newer.
+ */
 
-const SIDE = 28, BOX = 20, LEAST_CONTRAST = 40;
+import { boxOf, count, cut, grid, largest, map, padded, transposed } from "./grid.js";
+import { NoDigit, digitInk, extreme, outline } from "./ink.js";
 
-export class NoDigit extends Error {}
+export { NoDigit };
 
-/** RGBA pixels of a canvas → grey Uint8Array(width × height). */
+const BOX = 20;
+const FIELD = 28;
+const FINE = 8; // pens are made usual at this many times MNIST's resolution
+const THIN = 12; // the usual width of strokes, in those pixels
+const THICK = 20;
+const PAPER = 64; // ink under this is outside the box
+
+/**
+ * The grey that `preprocess.py` sees of a canvas: Pillow's weights, and transparency laid on what strokes stand out from.
+ *
+ * @param {Uint8ClampedArray} rgba 4 × width × height, as `getImageData(…).data` gives it
+ * @returns {Uint8Array} width × height
+ */
 export function greyOf(rgba, width, height) {
   const grey = new Uint8Array(width * height);
+  let opaque = 0;
+  let brightness = 0;
   for (let i = 0; i < grey.length; i++) {
-    const alpha = rgba[4 * i + 3] / 255;
-    const light = 0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2];
-    grey[i] = Math.round(light * alpha + 255 * (1 - alpha));
+    grey[i] = (rgba[4 * i] * 19595 + rgba[4 * i + 1] * 38470 + rgba[4 * i + 2] * 7471 + 0x8000) >> 16;
+    if (rgba[4 * i + 3] > 127) {
+      opaque += 1;
+      brightness += grey[i];
+    }
   }
-  return grey;
+  const paper = brightness > 127 * opaque ? 0 : 255;
+  return grey.map((value, i) => {
+    const sum = value * rgba[4 * i + 3] + paper * (255 - rgba[4 * i + 3]) + 128;
+    return ((sum >> 8) + sum) >> 8;
+  });
 }
 
-/** Grey picture → Uint8Array(784) as MNIST has them, or NoDigit is thrown. */
+/**
+ * Turn a grey picture, dark on light or light on dark, into 28 × 28 pixels as MNIST has them.
+ *
+ * @param {Uint8Array} grey width × height, 0 black to 255 white
+ * @returns {Uint8Array} 784
+ * @throws {NoDigit} there is no ink that stands out from the paper, or none that could be one digit
+ */
 export function mnistLike(grey, width, height) {
-  const paper = grey[0];
-  let top = height, left = width, bottom = -1, right = -1;
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (Math.abs(grey[y * width + x] - paper) < LEAST_CONTRAST) continue;
-      top = Math.min(top, y); bottom = Math.max(bottom, y);
-      left = Math.min(left, x); right = Math.max(right, x);
+  if (!(width > 0 && height > 0) || grey.length !== width * height) {
+    throw new RangeError(`${grey.length} grey pixels are not ${width} × ${height}.`);
+  }
+  return centred(boxed(withUsualPen(boxed(digitInk({ height, width, at: grey })))));
+}
+
+/** Average areas so that the longer side is BOX at the fine resolution, keeping proportions; the darkest is 255. */
+function boxed(digit) {
+  const { height, width } = digit;
+  const side = Math.max(height, width);
+  const [rows, columns] = [height, width].map((length) =>
+    Math.max(1, Math.floor((2 * length * BOX * FINE + side) / (2 * side))),
+  );
+  const area = height * width;
+  const sums = transposed(averaged(transposed(averaged(digit, rows)), columns));
+  const scaled = map(sums, (sum) => Math.floor((sum + Math.floor(area / 2)) / area));
+  const most = largest(scaled);
+  return map(scaled, (value) => Math.floor((value * 255) / most));
+}
+
+/** `count` rows, each the sum of what it covers of the old ones, in units of 1 / `count` of a row. */
+function averaged({ height, width, at }, count) {
+  const sums = new Float64Array((height + 1) * width);
+  for (let i = 0; i < at.length; i++) sums[i + width] = sums[i] + at[i];
+  const until = (y, x) => {
+    const whole = Math.floor((y * height) / count);
+    const part = (y * height) % count;
+    return sums[whole * width + x] * count + (part ? at[whole * width + x] * part : 0);
+  };
+  return grid(count, width, (y, x) => until(y + 1, x) - until(y, x));
+}
+
+/** Make strokes wider or narrower where their mean width is outside what is usual in MNIST. */
+function withUsualPen(digit) {
+  const solid = map(digit, (value) => +(value >= 128));
+  const [area, edge] = [count(solid), count(outline(solid))];
+  const wider = Math.floor((THIN * edge - 2 * area + edge) / (2 * edge));
+  const narrower = Math.floor((2 * area - THICK * edge + edge) / (2 * edge));
+  const [steps, pick] = wider > 0 ? [wider, Math.max] : [Math.max(narrower, 0), Math.min];
+  digit = padded(digit, steps + 1);
+  for (let step = 0; step < steps; step++) {
+    if (step % 2) {
+      digit = extreme(digit, 1, pick);
+    } else {
+      const across = extreme(digit, 1, pick, [1]);
+      digit = map(extreme(digit, 1, pick, [0]), (value, i) => pick(value, across.at[i]));
     }
   }
-  if (bottom < 0) throw new NoDigit("no digit found: nothing stands out from the background.");
-  const scale = Math.max(bottom - top + 1, right - left + 1) / BOX;
-  const high = Math.max(1, Math.round((bottom - top + 1) / scale));
-  const wide = Math.max(1, Math.round((right - left + 1) / scale));
-  const small = new Float32Array(high * wide);
-  let sum = 0, sumX = 0, sumY = 0, brightest = 0;
-  for (let y = 0; y < high; y++) {
-    for (let x = 0; x < wide; x++) {
-      let ink = 0, count = 0;
-      for (let v = Math.floor(top + y * scale); v < Math.min(top + (y + 1) * scale, height); v++) {
-        for (let u = Math.floor(left + x * scale); u < Math.min(left + (x + 1) * scale, width); u++, count++) {
-          ink += Math.abs(grey[v * width + u] - paper);
-        }
-      }
-      const value = ink / Math.max(count, 1);
-      small[y * wide + x] = value;
-      brightest = Math.max(brightest, value);
-      sum += value; sumX += value * x; sumY += value * y;
-    }
-  }
-  const place = (centre, side) => Math.min(Math.max(Math.round((SIDE - 1) / 2 - centre), 0), SIDE - side);
-  const offX = place(sumX / sum, wide), offY = place(sumY / sum, high);
-  const pixels = new Uint8Array(SIDE * SIDE);
-  for (let y = 0; y < high; y++) {
-    for (let x = 0; x < wide; x++) {
-      pixels[(y + offY) * SIDE + x + offX] = Math.round((255 * small[y * wide + x]) / brightest);
-    }
-  }
-  return pixels;
+  return cut(digit, boxOf(map(digit, (value) => +(value >= PAPER))));
+}
+
+/** Place the digit so that its centre of mass is the field's centre, as far as it stays inside; then average. */
+function centred({ height, width, at }) {
+  const side = FIELD * FINE;
+  let [mass, down, across] = [0, 0, 0];
+  at.forEach((value, i) => {
+    mass += value;
+    down += value * Math.floor(i / width);
+    across += value * (i % width);
+  });
+  const corner = (moment, length) =>
+    Math.min(Math.max(Math.floor((Math.floor((side * mass) / 2) - moment) / mass), 0), side - length);
+  const [top, left] = [corner(down, height), corner(across, width)];
+  const blocks = new Float64Array(FIELD * FIELD);
+  at.forEach((value, i) => {
+    const y = Math.floor((top + Math.floor(i / width)) / FINE);
+    blocks[y * FIELD + Math.floor((left + (i % width)) / FINE)] += value;
+  });
+  const most = Math.max(...blocks);
+  return Uint8Array.from(blocks, (value) => Math.floor((value * 255) / most));
 }

@@ -1,0 +1,66 @@
+"""Digits are found on real input: lined paper, shadow, any pen; and hopeless pictures are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photos import Answer, answers, missing_fonts
+from pictures import DISTORTIONS, hopeless, pictures
+from PIL import Image
+
+from mnist_edge import preprocess
+from mnist_edge.data import Dataset
+from mnist_edge.errors import PictureError
+from mnist_edge.formats import format_of
+
+
+def right(found: list[Answer], *distortions: str) -> float:
+    """The share of right answers, of all or of some distortions."""
+    return float(np.mean([x.answer == x.label for x in found if not distortions or x.distortion in distortions]))
+
+
+@pytest.fixture(scope="module")
+def redrawn(mnist: Dataset, exports: Path) -> list[Answer]:
+    """Answers to redrawn test digits under the report half's distortions."""
+    path = exports / "cnn" / "cnn-int8.tflite"
+    with format_of(path).open(path) as runner:
+        return answers("report", pictures("report", mnist.test, 20, seed=1), runner)
+
+
+def test_redrawn_digits_are_read(redrawn: list[Answer]) -> None:
+    assert len(redrawn) == 20 * len(DISTORTIONS)
+    assert right(redrawn) >= 0.93
+
+
+@pytest.mark.parametrize(
+    "names", [("lines", "uneven light"), ("noise", "blur"), ("thin pen", "thick pen"), ("inversion", "off-centre")]
+)
+def test_no_distortion_is_left_out(redrawn: list[Answer], names: tuple[str, ...]) -> None:
+    assert right(redrawn, *names) >= 0.9
+
+
+def test_fonts_are_read(exports: Path) -> None:
+    if missing := missing_fonts():
+        pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
+    path = exports / "cnn" / "cnn-int8.tflite"
+    with format_of(path).open(path) as runner:
+        found = answers("report", pictures("report", None, 12, seed=1), runner)
+    assert len({answer.source for answer in found}) == 6
+    assert right(found) >= 0.87
+
+
+def test_the_same_seed_draws_the_same_pictures(mnist: Dataset) -> None:
+    one, two = (list(pictures("report", mnist.test, 1, seed=2)) for _ in range(2))
+    other = list(pictures("report", mnist.test, 1, seed=3))
+    assert all(np.array_equal(a.grey, b.grey) for a, b in zip(one, two, strict=True))
+    assert not any(np.array_equal(a.grey, b.grey) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("name", hopeless())
+def test_a_hopeless_picture_is_refused_not_guessed(tmp_path: Path, name: str, seed: int) -> None:
+    Image.fromarray(hopeless(seed)[name]).save(tmp_path / "x.png")
+    with pytest.raises(PictureError, match="no digit found"):
+        preprocess.read(tmp_path / "x.png")
+    with pytest.raises(PictureError, match="no digit found"):
+        preprocess.mnist_like(255 - hopeless(seed)[name])
