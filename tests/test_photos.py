@@ -24,19 +24,23 @@ def redrawn(mnist: Dataset, exports: Path) -> list[Answer]:
     """Answers to redrawn test digits under the report half's distortions."""
     path = exports / "cnn" / "cnn-int8.tflite"
     with format_of(path).open(path) as runner:
-        return answers("report", pictures("report", mnist.test, 20, seed=1), runner)
+        return answers("report", pictures("report", mnist.test, 20), runner)
 
 
 def test_redrawn_digits_are_read(redrawn: list[Answer]) -> None:
     assert len(redrawn) == 20 * len(DISTORTIONS)
-    assert right(redrawn) >= 0.93
+    assert right(redrawn) >= 0.92
 
 
 @pytest.mark.parametrize(
     "names", [("lines", "uneven light"), ("noise", "blur"), ("thin pen", "thick pen"), ("inversion", "off-centre")]
 )
 def test_no_distortion_is_left_out(redrawn: list[Answer], names: tuple[str, ...]) -> None:
-    assert right(redrawn, *names) >= 0.9
+    assert right(redrawn, *names) >= 0.87
+
+
+def test_a_photo_of_a_note_is_read(redrawn: list[Answer]) -> None:
+    assert right(redrawn, "photo of a note") >= 0.75
 
 
 def test_fonts_are_read(exports: Path) -> None:
@@ -44,7 +48,7 @@ def test_fonts_are_read(exports: Path) -> None:
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
     path = exports / "cnn" / "cnn-int8.tflite"
     with format_of(path).open(path) as runner:
-        found = answers("report", pictures("report", None, 12, seed=1), runner)
+        found = answers("report", pictures("report", None, 12), runner)
     assert len({answer.source for answer in found}) == 6
     assert right(found) >= 0.87
 
