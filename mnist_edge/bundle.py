@@ -86,7 +86,8 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
     for artifact in manifest.artifacts:
         artifact.check()
     top = path.name.removesuffix(SUFFIX)
-    files = [folder / manifest.NAME, manifest.check(reference.NAME), *(item.path for item in manifest.artifacts)]
+    paths = [path for artifact in manifest.artifacts for path in artifact.paths]
+    files = [folder / manifest.NAME, manifest.check(reference.NAME), *paths]
     with tempfile.TemporaryDirectory() as name, staged(path) as temporary:
         work = Path(name)
         files.append(write_wheel(work))
