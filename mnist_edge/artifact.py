@@ -219,17 +219,24 @@ class Manifest:
             artifacts = tuple(
                 Artifact(
                     path=folder / Path(entry["file"]).name,  # never outside the folder
-                    format=entry["format"],
+                    format=str(entry["format"]),
                     precision=Precision(entry["precision"]),
                     contract=Contract.from_json(entry["contract"]),
                     bytes=entry["bytes"],
                     sha256=entry["sha256"],
                     quantization=entry.get("quantization"),
-                    companions={Path(name).name: dict(item) for name, item in entry.get("companions", {}).items()},
+                    companions={
+                        Path(name).name: {"bytes": item["bytes"], "sha256": item["sha256"]}
+                        for name, item in entry.get("companions", {}).items()
+                    },
                 )
                 for entry in content["artifacts"]
             )
-            return cls(folder, content["model"], artifacts, dict(content["files"]), dict(content["about"]))
+            about = dict(content["about"])
+            about["versions"] = dict(about.get("versions", {}))
+            if any("" in artifact.companions for artifact in artifacts):
+                raise ValueError("a companion without a name")
+            return cls(folder, content["model"], artifacts, dict(content["files"]), about)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FolderError(f"{path} is damaged ({type(error).__name__}: {error}). Export again.") from error
 

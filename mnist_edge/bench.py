@@ -17,6 +17,8 @@ from mnist_edge.host import EMULATED, Host, State, faults, pinned
 from mnist_edge.timing import LatencyStats, interleave, warm
 
 NAME = "bench.json"
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a JSON file of another form raises."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,23 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for item in content["results"]:
-            _ = item["file"], item["sha256"], item["invoke"]["p99_us"], item["call"]["p99_us"]
-        _ = content["host"]["cpu"], content["host"]["machine"], content["host"]["cores"]
-    except (ValueError, KeyError, TypeError) as error:
+            for kind in ("invoke", "call"):
+                _ = [float(item[kind][f"{name}_us"]) for name in ("p50", "p90", "p99")]
+        _ = int(content["host"]["cores"]), [*content["notes"], *content.get("warnings", [])]
+        check_origin(content)
+    except DAMAGED as error:
         raise FolderError(
             f"{path} is damaged ({type(error).__name__}: {error}). Run mnist-edge bench again."
         ) from error
     return content
+
+
+def check_origin(content: dict[str, Any]) -> None:
+    """Raise TypeError where results do not say, as text, of which files and which machine they are."""
+    named = [item[name] for item in content["results"] for name in ("file", "sha256")]
+    named += [content["host"][name] for name in ("cpu", "machine", "system", "python")]
+    if not all(isinstance(value, str) for value in named):
+        raise TypeError("names that are no text")
 
 
 def _whole_call(runner: Runner, golden: reference.Reference) -> Callable[[], object]:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 
-from mnist_edge.imports import externally_managed, pip_install
+from mnist_edge.imports import pip_install
 
 OLDEST_GLIBC = 17
 TFLITE_32BIT = ("tflite-runtime==2.14.0", "numpy<2")
@@ -72,8 +72,6 @@ def how_to_install(extra: str) -> str:
     if packages:
         command = pip_install(*(repr(package) if "<" in package else package for package in packages))
         hint = " (with Debian's own NumPy: apt install python3-numpy)" if here.arm32 else ""
-        if externally_managed():
-            return f"This Python is Debian's to manage, so in a virtual environment: {command}{hint}"
         return f"Install one: {command}{hint}"
     if here.arm32 and extra in RUNTIMES_32BIT:
         wanted = f"32-bit ARM has one for Python {PYTHON_32BIT} alone (Raspberry Pi OS 12)"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mnist_edge.errors import DeviceError
+from mnist_edge.files import settle
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_VARIABLE = "MNIST_EDGE_DEBIAN_MIRROR"
@@ -49,7 +50,7 @@ def unpack(suite: str, architecture: str, packages: Iterable[str], folder: Path)
             (tree / part).symlink_to(f"usr/{part}")
         for archive in sorted((work / "cache" / "archives").glob("*.deb")):
             _unpack(archive, tree)
-        tree.replace(folder)
+        settle(tree, folder)
 
 
 def native() -> str:
@@ -65,12 +66,17 @@ def mirror() -> str:
     """Give the mirror that MNIST_EDGE_DEBIAN_MIRROR names, else the machine's own. Raises DeviceError."""
     if named := os.environ.get(MIRROR_VARIABLE):
         return named
+    found = []
     for place in map(Path, SOURCES):
         for path in sorted(place.iterdir()) if place.is_dir() else [place]:
-            if path.is_file() and (
-                found := re.search(r"^[^#]*?(\w+://\S+/debian)/?\s", path.read_text(encoding="utf-8"), flags=re.M)
-            ):
-                return found.group(1)
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            for name in re.findall(
+                r"^[^#\n]*?mirror\+file:(/\S+)", text, flags=re.M
+            ):  # as Debian's cloud images have it
+                text += Path(name).read_text(encoding="utf-8") if Path(name).is_file() else ""
+            found += re.findall(r"^[^#\n]*?(\w+://\S+/debian)/?(?=\s|$)", text, flags=re.M)
+    for address in sorted(found, key=lambda address: "debian.org" not in address):  # before other vendors' /debian
+        return str(address)
     raise DeviceError(
         f"apt's sources name no Debian mirror (is this Ubuntu?). Set {MIRROR_VARIABLE} to the address of one."
     )

@@ -9,6 +9,7 @@ from typing import Any
 from mnist_edge import bench, parity
 from mnist_edge.artifact import Manifest
 from mnist_edge.errors import FolderError
+from mnist_edge.verdict import Status
 
 FOLDER = "devices"
 """The folder of an export that has one folder a device."""
@@ -28,10 +29,13 @@ class Device:
         found: dict[str, Any] = (self.verified or self.timed or {})["host"]
         return found
 
-    @property
-    def good(self) -> bool:
-        """Whether nothing failed there."""
-        return self.verified is None or bool(self.verified["good"])
+    def good(self, strict: bool = False) -> bool:
+        """Tell whether nothing failed there and, where `strict`, no file was skipped."""
+        if self.verified is None:
+            return True
+        files = {Status(item["status"]) for item in self.verified["results"]}
+        checks = {Status(item["status"]) for item in self.verified["checks"]}
+        return Status.FAIL not in files | checks and not (strict and Status.SKIPPED in files)
 
 
 def read(manifest: Manifest, more: Iterable[Path] = ()) -> tuple[Device, ...]:
@@ -41,7 +45,8 @@ def read(manifest: Manifest, more: Iterable[Path] = ()) -> tuple[Device, ...]:
         FolderError: a folder holds no results, damaged ones, or those of other files than the manifest's.
     """
     own = manifest.folder / FOLDER
-    places = [*(sorted(path for path in own.iterdir() if path.is_dir()) if own.is_dir() else []), *more]
+    here = sorted(path for path in own.iterdir() if path.is_dir() and any(path.iterdir())) if own.is_dir() else []
+    places = [*here, *more]
     return tuple(_read(manifest, place) for place in places)
 
 
@@ -72,11 +77,16 @@ def _verdicts(path: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for item in content["results"]:
-            _ = item["file"], item["sha256"], item["status"], item["reasons"]
-            _ = item["comparison"] and (item["comparison"]["accuracy"], item["comparison"]["flips"])
-            _ = item["on_host"] and item["on_host"]["largest_difference"]
-        _ = content["good"], content["sample"], content["host"]["cpu"], content["host"]["machine"]
-    except (ValueError, KeyError, TypeError) as error:
+            _ = Status(item["status"]), [str(line) for line in item["reasons"]]
+            if item["comparison"]:
+                _ = float(item["comparison"]["accuracy"]), len(item["comparison"]["flips"])
+            if item["on_host"]:
+                _ = float(item["on_host"]["largest_difference"])
+        _ = [Status(item["status"]) for item in content["checks"]]
+        if not isinstance(content["sample"], str) or not content["results"]:
+            raise ValueError("it has no results")
+        bench.check_origin(content)
+    except bench.DAMAGED as error:
         raise FolderError(
             f"{path} is damaged ({type(error).__name__}: {error}). Run mnist-edge verify again."
         ) from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +18,7 @@ from mnist_edge.artifact import Manifest
 from mnist_edge.boards import Board, Release
 from mnist_edge.bundle import SUFFIX, bundle, pinned
 from mnist_edge.errors import DeviceError
-from mnist_edge.files import staged
+from mnist_edge.files import settle, staged
 from mnist_edge.host import EMULATED
 
 LEAST_QEMU = 10
@@ -107,7 +108,7 @@ def prepare(board: Board, release: Release, manifest: Manifest, progress: Progre
         progress(f"Downloading its wheels ({', '.join(needed)}), once …")
         with tempfile.TemporaryDirectory(dir=cache(), prefix=".installing-") as name:
             pip.install(needed, release.system, Path(name) / "site")
-            (Path(name) / "site").replace(site)
+            settle(Path(name) / "site", site)
     return Userland(board, release, emulator, root, site)
 
 
@@ -128,7 +129,6 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
         DeviceError: it could not run to its end.
     """
     with userland.unpacked(folder) as (bundled, package):
-        (results / parity.NAME).unlink(missing_ok=True)
         some = [] if images is None else ["--images", str(images)]
         done = userland.python("-m", "mnist_edge", "verify", str(bundled), *some, package=package, width=width)
         if done.returncode not in (0, 1) or not (bundled / parity.NAME).is_file():
@@ -149,7 +149,8 @@ def qemu(name: str) -> str:
     old = ""
     for place in places:
         if found := shutil.which(name, path=place):
-            version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+            told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+            version = number.group(1) if (number := re.search(r"version (\d+[\d.]*)", told)) else "0"
             if int(version.partition(".")[0]) >= LEAST_QEMU:
                 return found
             old = f"{found} is version {version}, which crashes inside the runtimes; version {LEAST_QEMU} is needed. "
@@ -167,7 +168,7 @@ def fetch_qemu() -> Path:
             kept.mkdir()
             for emulator in EMULATORS:  # the others take 400 MB
                 (tree / "usr" / "bin" / emulator).resolve().replace(kept / emulator)
-            kept.replace(target)
+            settle(kept, target)
     return target
 
 

@@ -25,6 +25,15 @@ def staged(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def settle(tree: Path, target: Path) -> None:
+    """Rename a finished folder to its place in a cache; where another process was faster, its one stays."""
+    try:
+        tree.replace(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` as JSON, atomically."""
     with staged(path) as temporary:

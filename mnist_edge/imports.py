@@ -18,7 +18,9 @@ def installed(module: str) -> bool:
 
 
 def pip_install(*packages: str) -> str:
-    """Give the command that installs `packages` into the Python that is running."""
+    """Give the command that installs `packages` into the Python that is running, or beside it where that is guarded."""
+    if externally_managed():
+        return f"{sys.executable} -m venv --system-site-packages mnist && mnist/bin/pip install {' '.join(packages)}"
     return f"{sys.executable} -m pip install {' '.join(packages)}"
 
 

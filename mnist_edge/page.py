@@ -58,8 +58,8 @@ def _facts(
     latency, left_out = _latency(report, bench)
     return {
         "report": report,
-        "good": report.good(strict) and all(device.good for device in devices),
-        "devices": [_device(device) for device in devices],
+        "good": report.good(strict) and all(device.good(strict) for device in devices),
+        "devices": [_device(device, strict) for device in devices],
         "counts": {status: report.statuses().count(status) for status in Status},
         "rows": [_row(result) for result in report.results],
         "names": list(outputs),
@@ -109,7 +109,7 @@ def _facts(
     }
 
 
-def _device(device: Device) -> dict[str, Any]:
+def _device(device: Device, strict: bool) -> dict[str, Any]:
     """Give a board's verdicts and latencies by file; what it was not asked is a dash."""
     rows: dict[str, dict[str, Any]] = {}
     for item in device.verified["results"] if device.verified else ():
@@ -127,7 +127,7 @@ def _device(device: Device) -> dict[str, Any]:
         row |= {name: f"{item['call'][f'{name}_us']:.1f}" for name in PERCENTILES}
     return {
         "name": device.name,
-        "good": device.good,
+        "good": device.good(strict),
         "host": device.host,
         "sample": device.verified["sample"] if device.verified else "no image",
         "timed": device.timed is not None,

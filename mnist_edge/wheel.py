@@ -53,10 +53,10 @@ def extras() -> list[str]:
 
 
 def _distribution() -> metadata.Distribution:
-    try:
-        return metadata.distribution(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        raise DeviceError(f"{DISTRIBUTION} runs from a folder and is not installed. Install it: make export") from None
+    for found in metadata.distributions(name=DISTRIBUTION):
+        if found.read_text("METADATA"):  # a checkout's egg-info, which python -m finds first, has none
+            return found
+    raise DeviceError(f"{DISTRIBUTION} runs from a folder and is not installed. Install it: make export")
 
 
 def _digest(data: bytes) -> str:

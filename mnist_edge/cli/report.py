@@ -68,7 +68,7 @@ def command(
         with staged(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         say(f"Wrote {path}")
-    good = result.good(strict) and all(device.good for device in joined)
+    good = result.good(strict) and all(device.good(strict) for device in joined)
     click.echo("PASS" if good else "FAIL")
     if not good:
         ctx.exit(1)
