@@ -20,8 +20,11 @@ from mnist_edge.files import staged
 from mnist_edge.wheel import NAME as OWN_WHEEL
 
 CONNECT_SECONDS = 15
+MARK = "mnist-edge-answers"
 UNREACHABLE = 255  # ssh's own exit code; all others are the remote command's
 PYTHONS = ("3.11", "3.12", "3.13")
+FORGOTTEN = 180  # minutes
+PACKAGE = "package"
 SPACE = 300e6  # an environment with both runtimes takes 220 MB on arm64, the bundle and pip's temporary files the rest
 PROBE = """
 import json, os, platform, shutil, sys
@@ -31,8 +34,11 @@ try:
     import ensurepip, venv
 except ImportError:
     venv = None
+import importlib.util
+has = [name for name in ("numpy", "PIL") if importlib.util.find_spec(name)]
 print(json.dumps({
-    "python": "%d.%d" % sys.version_info[:2], "machine": platform.machine(), "bits": 64 if sys.maxsize > 2**32 else 32,
+    "has": has, "python": "%d.%d" % sys.version_info[:2], "machine": platform.machine(),
+    "bits": 64 if sys.maxsize > 2**32 else 32,
     "glibc": platform.libc_ver()[1], "venv": venv is not None, "free": shutil.disk_usage(cache).free, "cache": cache,
 }))
 """
@@ -55,6 +61,7 @@ class Board:
     cache: str
     free: int
     venv: bool
+    has: list[str]
 
     @classmethod
     def probe(cls, ssh: "Connection") -> Self:
@@ -63,7 +70,7 @@ class Board:
         Raises:
             DeviceError: it has no Python that we run on, or cannot write.
         """
-        if not ssh.run("command -v python3").stdout.strip():
+        if ssh.run("command -v python3").returncode:
             raise DeviceError(f"{ssh.destination} has no python3. Install it there: sudo apt install python3-venv")
         done = ssh.run(f"python3 -c {shlex.quote(PROBE)}")
         if done.returncode:
@@ -76,7 +83,7 @@ class Board:
                 f"{ssh.destination} has Python {system.python}; mnist-edge needs {PYTHONS[0]} to {PYTHONS[-1]}. "
                 "Raspberry Pi OS of Debian 12 or 13 has one."
             )
-        return cls(system, told["cache"], told["free"], told["venv"])
+        return cls(system, told["cache"], told["free"], told["venv"], told["has"])
 
 
 class Connection:
@@ -84,8 +91,9 @@ class Connection:
 
     def __init__(self, destination: str, control: Path) -> None:
         self.destination = destination
-        self._ssh = ["ssh", "-o", "ControlMaster=auto", "-o", f"ControlPath={control}", "-o", "ControlPersist=60"]
-        self._ssh += ["-o", f"ConnectTimeout={CONNECT_SECONDS}", "--", destination]
+        options = ["ControlMaster=auto", f'ControlPath="{control}"', "ControlPersist=60"]
+        options += [f"ConnectTimeout={CONNECT_SECONDS}", "ServerAliveInterval=15"]
+        self._ssh = ["ssh", *(part for option in options for part in ("-o", option)), "--", destination]
 
     @classmethod
     @contextmanager
@@ -113,7 +121,8 @@ class Connection:
         Raises:
             DeviceError: ssh could not connect.
         """
-        command = [*self._ssh, f"exec sh -c {shlex.quote(script)}"]
+        marked = f"echo {MARK}; {script}"  # what the login shell's own start-up files print comes before
+        command = [*self._ssh, f"exec sh -c {shlex.quote(marked)}"]
         done = subprocess.run(command, input=content or b"", capture_output=True, check=False)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         if done.returncode == UNREACHABLE:
@@ -122,7 +131,7 @@ class Connection:
                 f"{self.destination} cannot be reached: {lines[-1] if lines else 'ssh gave no word'}. "
                 f"Does this work: ssh {self.destination} true?"
             )
-        return subprocess.CompletedProcess(script, done.returncode, out, err)
+        return subprocess.CompletedProcess(script, done.returncode, out.partition(f"{MARK}\n")[2], err)
 
     def failure(self, what: str, done: subprocess.CompletedProcess[str]) -> DeviceError:
         """Give the error for a remote command that failed."""
@@ -161,23 +170,25 @@ def run(
         board = Board.probe(ssh)
         progress(f"It has {board.system}, {board.free / 1e6:,.0f} MB free.")
         requirements = pinned(manifest, board.system)
-        environment = f"{board.cache}/venv-{board.system.python}"
-        ready = ssh.run(f"test -x {shlex.quote(environment)}/bin/mnist-edge").returncode == 0
+        environment = shlex.quote(f"{board.cache}/venv-{board.system.python}")
+        ready = ssh.run(f"{environment}/bin/python -m pip --version").returncode == 0
         _check_room(ssh, board, ready)
         with _copied(ssh, board, folder, wheels, progress) as there:
             progress("Making the environment ready …")
             _install(ssh, board, environment, there, requirements, wheels)
-            command = f"cd {shlex.quote(there)} && COLUMNS={width} {shlex.quote(environment)}/bin/mnist-edge"
+            settings = f"COLUMNS={width} PYTHONPATH={shlex.quote(there)}/{PACKAGE} XDG_CACHE_HOME={shlex.quote(there)}"
+            command = f"cd {shlex.quote(there)} && {settings} {environment}/bin/python -m mnist_edge"
             progress("Verifying …")
             verified = ssh.run(f"{command} verify .")
             if verified.returncode not in (0, 1):
                 raise ssh.failure("verify failed", verified)
+            _fetch(ssh, f"{there}/{parity.NAME}", results / parity.NAME)
+            (results / bench.NAME).unlink(missing_ok=True)  # of an earlier run, perhaps of other files
             progress("Timing …")
             timed = ssh.run(f"{command} bench . {shlex.join(bench_options)}")
             if timed.returncode:
-                raise ssh.failure("bench failed", timed)
-            for name in (parity.NAME, bench.NAME):
-                _fetch(ssh, f"{there}/{name}", results / name)
+                raise ssh.failure(f"bench failed; the verdict is in {results}", timed)
+            _fetch(ssh, f"{there}/{bench.NAME}", results / bench.NAME)
     return Outcome(verified.returncode, verified.stdout + timed.stdout)
 
 
@@ -186,6 +197,12 @@ def _check_room(ssh: Connection, board: Board, ready: bool) -> None:
         raise DeviceError(
             f"{ssh.destination}: its disk is full: {board.free / 1e6:.0f} MB free in {board.cache}, "
             f"{SPACE / 1e6:.0f} are needed once. Free some space there."
+        )
+    modules = {"numpy": "numpy", "Pillow": "PIL"}
+    if absent := [name for name in board.system.provided if modules[name] not in board.has]:
+        raise DeviceError(
+            f"{ssh.destination} is a 32-bit system without {' and '.join(absent)}, which have no wheels for it. "
+            "Install Debian's own there: sudo apt install python3-numpy python3-pil"
         )
     if not ready and not board.venv:
         raise DeviceError(f"{ssh.destination} has no venv module. Install it there: sudo apt install python3-venv")
@@ -199,7 +216,11 @@ def _copied(ssh: Connection, board: Board, folder: Path, wheels: bool, progress:
         bundle(folder, archive, wheels_for=[board.system] if wheels else ())
         content = archive.read_bytes()
     progress(f"Copying the bundle, {len(content) / 1e6:.1f} MB …")
-    made = ssh.run(f"mktemp -d {shlex.quote(board.cache)}/run-XXXXXX")
+    cache = shlex.quote(board.cache)
+    forgotten = (
+        f"find {cache} -maxdepth 1 -name 'run-*' -mmin +{FORGOTTEN} -exec rm -rf {{}} +"  # runs that were killed
+    )
+    made = ssh.run(f"{forgotten}; mktemp -d {cache}/run-XXXXXX")
     if made.returncode:
         raise ssh.failure("no folder could be made", made)
     place = made.stdout.strip()
@@ -215,17 +236,21 @@ def _copied(ssh: Connection, board: Board, folder: Path, wheels: bool, progress:
 def _install(
     ssh: Connection, board: Board, environment: str, there: str, requirements: list[str], wheels: bool
 ) -> None:
-    """Make the private environment, once, and put our wheel and the runtimes in."""
-    own = f"{there}/{OWN_WHEEL}"
+    """Make the private environment, once, put the runtimes in, and unpack our own wheel beside the bundle."""
     site = "--system-site-packages " if board.system.provided else ""
-    quoted = shlex.quote(environment)
-    done = ssh.run(f"test -x {quoted}/bin/python || python3 -m venv {site}{quoted}")
+    python = f"{environment}/bin/python"
+    # two runs at once take turns; what a broken one left is made anew
+    lock = f"exec 9>{shlex.quote(board.cache)}/lock; command -v flock >/dev/null && flock 9"
+    make = (
+        f"{python} -m pip --version >/dev/null 2>&1 || {{ rm -rf {environment}; python3 -m venv {site}{environment}; }}"
+    )
+    done = ssh.run(f"{lock}; {make}")
     if done.returncode:
-        ssh.run(f"rm -rf {quoted}")
         raise ssh.failure("the environment could not be made", done)
     source = ["--no-index", "--find-links", f"{there}/{WHEELS}"] if wheels else []
-    install = f"{quoted}/bin/python -m pip install {shlex.join([*pip.QUIET, *source])}"
-    for more in (shlex.join([own, *requirements]), f"--no-deps --force-reinstall {shlex.quote(own)}"):
+    install = f"{lock}; {python} -m pip install {shlex.join([*pip.QUIET, *source])}"
+    own = shlex.join(["--no-deps", "--target", f"{there}/{PACKAGE}", f"{there}/{OWN_WHEEL}"])
+    for more in (shlex.join(requirements), own):
         done = ssh.run(f"{install} {more}")
         if done.returncode:
             hint = " Or bring the wheels along: --wheels" if "network" in (why := pip.reason(done.stderr)) else ""

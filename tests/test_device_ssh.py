@@ -53,7 +53,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
             "UsePAM": "no",
             "PidFile": "none",
             # the shell's own start-up files, which may set PATH, have run by then
-            "ForceCommand": f'{session} sh -c "$SSH_ORIGINAL_COMMAND"',
+            "ForceCommand": f'echo Welcome; {session} sh -c "$SSH_ORIGINAL_COMMAND"',  # as some .bashrc do
         }
         (tmp_path / "sshd.conf").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         client = {
@@ -108,7 +108,10 @@ def test_a_board_is_verified_timed_and_left_clean(folder: Path, run: Run, board:
     assert verified["images"] == 1000
     assert timed["results"][0]["call"]["runs"] >= 100
     cache = tmp_path / "cache"
-    assert {str(path.relative_to(cache)) for path in cache.glob("*/*")} == {"mnist-edge/venv-" + python()}
+    assert {str(path.relative_to(cache)) for path in cache.glob("*/*")} == {
+        "mnist-edge/lock",
+        f"mnist-edge/venv-{python()}",
+    }
     assert [path.name for path in cache.iterdir()] == ["mnist-edge"]
     assert run("report", target, "--out", tmp_path).stdout == "PASS\n"
     assert "### board: ✓ PASS" in (tmp_path / "report.md").read_text()
@@ -136,7 +139,7 @@ def test_wheels_are_brought_to_a_board_without_a_network(folder: Path, run: Run,
     assert "could not reach the package index" in told
     assert "--wheels" in told
     assert not list((tmp_path / "cache").glob("mnist-edge/run-*"))
-    assert not (target / "devices").exists()
+    assert not list((target / "devices").glob("*/*"))
     done = run("device", "run", "board", target, "--wheels", env=env)
     assert "PASS" in done.stdout
 
@@ -187,3 +190,29 @@ def test_a_full_disk(folder: Path, run: Run, board: Board, tmp_path: Path) -> No
     env = board((*namespace, "sh", "-c", mount), XDG_CACHE_HOME=str(small))
     told = refused(run, env, folder)
     assert "its disk is full: 4 MB free" in told
+
+
+def test_an_environment_that_was_left_half_made_is_made_anew(
+    folder: Path, run: Run, board: Board, tmp_path: Path
+) -> None:
+    env = board()
+    target = shutil.copytree(folder, tmp_path / "cnn")
+    broken = tmp_path / "cache" / "mnist-edge" / f"venv-{python()}"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", broken], check=True)
+    old = tmp_path / "cache" / "mnist-edge" / "run-killed"
+    old.mkdir()
+    os.utime(old, (0, 0))
+    assert "bench failed; the verdict is in" in refused(run, env, target, "--cpu", 999)
+    assert (target / "devices" / "board" / "verify.json").is_file()
+    assert not old.exists()
+    assert "PASS" in run("device", "run", "board", target, env=env).stdout
+
+
+def test_a_folder_that_cannot_take_results_is_found_before_the_work(
+    folder: Path, run: Run, board: Board, tmp_path: Path
+) -> None:
+    target = shutil.copytree(folder, tmp_path / "cnn")
+    shutil.rmtree(target / "devices", ignore_errors=True)
+    (target / "devices").write_text("")
+    done = run("device", "run", "board", target, check=2, env=board())
+    assert "Connected" not in done.stderr

@@ -61,7 +61,7 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
 @folder_argument
 @click.option("--wheels", is_flag=True, help="Bring the runtimes' wheels along, for a board without a network.")
 @click.option("--cpu", type=click.IntRange(0), help="Pin bench to this CPU of the board.")
-@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Time each file for this many seconds.")
+@click.option("--duration", type=click.FloatRange(0, 3600, min_open=True), help="Time each call for this many seconds.")
 @click.pass_context
 def run(
     ctx: click.Context, destination: str, folder: Path, wheels: bool, cpu: int | None, duration: float | None
@@ -77,11 +77,14 @@ def run(
     import re
 
     from mnist_edge import ssh
+    from mnist_edge.artifact import Manifest
     from mnist_edge.devices import FOLDER
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
+    Manifest.read(folder)
     results = folder / FOLDER / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
+    check_writable(results)
     outcome = ssh.run(destination, folder, results, say, wheels, options, console().width)
     click.echo(outcome.text, nl=False)
     say(f"Results are in {results}. Next: mnist-edge report {folder}")

@@ -37,6 +37,8 @@ class Runner(BatchRunner):
     def __init__(self, path: Path) -> None:
         content, told = c_source.read(path)
         arena = told.get("arena")
+        if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
+            raise ArtifactError(f"{path} names an arena of {arena} bytes, which cannot be. Export it again.")
         try:
             with quiet():
                 self._interpreter = _open(content, _smallest_arena(content) if arena is None else arena)
@@ -47,6 +49,11 @@ class Runner(BatchRunner):
         source, sink = ends
         if math.prod(size or 1 for size in source.shape[1:]) != 784 or sink.shape[-1] != 10:
             raise ArtifactError(f"{path} takes {source.shape} and gives {sink.shape}, not one 28×28 image and ten.")
+        header = path.with_suffix(".h")
+        if "title" in told and header.is_file() and header.read_text(encoding="utf-8") != _header(content, ends, told):
+            raise ArtifactError(
+                f"{header} was changed: it is not what belongs to the array in {path.name}. Export again."
+            )
         self._prepare(source, sink, 1)
         self.invoke = self._interpreter.invoke
 
@@ -122,9 +129,9 @@ class C:
         if breaches := contract.breaches(ends):
             raise ConversionError(f"{RUNTIME} sees other ends than the contract's: {'; '.join(breaches)}.")
         told: dict[str, Any] = {**request.metadata, "arena": arena, "sha256": c_source.digest(content)}
-        seen = {"measured_with": _measured_with(), "runtime": RUNTIME, "operators": ", ".join(operators)}
-        header = c_source.header(path.stem, content, ends, {**told, **seen, "kinds": len(operators)})
-        path.with_suffix(".h").write_text(header, encoding="ascii")
+        told |= {"measured_with": _measured_with(), "runtime": RUNTIME, "operators": ", ".join(operators)}
+        told |= {"kinds": len(operators), "title": path.stem}
+        path.with_suffix(".h").write_text(_header(content, ends, told), encoding="ascii")
         told["contract"] = asdict(contract)
         path.write_text(c_source.source(path.stem, content, told), encoding="utf-8")
         return contract
@@ -155,6 +162,14 @@ class C:
         """Load the array into TensorFlow Lite Micro, which knows one thread and one image a call."""
         _runtime()
         return Runner(path)
+
+
+def _header(content: bytes, ends: tuple[Tensor, Tensor], told: dict[str, Any]) -> str:
+    """Give the header of an array, from what the array's file tells of itself; raises ArtifactError where it cannot."""
+    try:
+        return c_source.header(told["title"], content, ends, {key: told[key] for key in told if key != "title"})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"what the C file tells of itself is damaged ({error!r}). Export it again.") from error
 
 
 @contextmanager
