@@ -20,6 +20,7 @@ from mnist_edge.artifact import Ends, Manifest, Precision
 from mnist_edge.data import Dataset
 from mnist_edge.errors import ArtifactError, IntegrityError
 from mnist_edge.export import possible
+from mnist_edge.files import sha256
 from mnist_edge.formats import FORMATS
 from mnist_edge.parity import verify
 from mnist_edge.reference import Reference
@@ -155,6 +156,20 @@ def test_a_changed_array_fails_also_when_signed_again(mcu: Path, tmp_path: Path)
     assert "has not the SHA-256 that stands below it" in result.reasons[0]
 
 
+def test_a_changed_header_fails_also_when_signed_again(mcu: Path, tmp_path: Path) -> None:
+    path = signed(mcu, tmp_path)
+    change(path.with_suffix(".h"), "INPUT_ZERO_POINT (-128)", "INPUT_ZERO_POINT (0)")
+    manifest = path.parent / "manifest.json"
+    content = json.loads(manifest.read_text())
+    (entry,) = content["artifacts"]
+    header = path.with_suffix(".h")
+    entry["companions"] = {header.name: {"bytes": header.stat().st_size, "sha256": sha256(header)}}
+    manifest.write_text(json.dumps(content))
+    (result,) = verify(path.parent).results
+    assert result.status is Status.FAIL
+    assert "is not what belongs to the array" in result.reasons[0]
+
+
 def test_another_networks_array_fails_as_its_twin_does_not(mcu: Path, tmp_path: Path) -> None:
     """A whole and healthy array, but with a class exchanged: TFLite and TensorFlow Lite Micro then disagree."""
     folder = shutil.copytree(mcu / "mlp", tmp_path / "mlp")
@@ -165,6 +180,7 @@ def test_another_networks_array_fails_as_its_twin_does_not(mcu: Path, tmp_path: 
         pass
     bias = _last_bias(content)
     whole[bias : bias + 40] = np.roll(np.frombuffer(content, np.int32, 10, bias), 1).tobytes()
+    told.pop("title")  # the header is not held to an array that does not name it
     path.write_text(c_source.source(path.stem, bytes(whole), {**told, "sha256": c_source.digest(bytes(whole))}))
     faults.resign(folder, path.name)
     report = verify(folder)
