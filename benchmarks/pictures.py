@@ -153,6 +153,13 @@ def off_centre(scene: Scene, half: Half) -> None:
         scene.place = float(scene.rng.integers(0, 2)), scene.between(0, 1)
 
 
+def pencil(scene: Scene, half: Half) -> None:
+    """A light, thin pencil on ruled paper | on squared paper."""
+    thin(scene, half)
+    scene.ink = scene.between(0.3, 0.5)
+    lines(scene, half)
+
+
 def photo(scene: Scene, half: Half) -> None:
     """All of it, each a little: what a phone sees of a note in bad light."""
     scene.width = scene.between(0.35, 0.9)
@@ -172,6 +179,7 @@ DISTORTIONS: dict[str, Callable[[Scene, Half], None]] = {
     "thick pen": thick,
     "inversion": inverted,
     "off-centre": off_centre,
+    "pencil on lines": pencil,
     "photo of a note": photo,
 }
 

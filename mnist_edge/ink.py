@@ -63,11 +63,11 @@ def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
     top = darkest(ink)
     if top < LEAST_CONTRAST:
         raise PictureError(NOTHING)
-    weak = ink >= (top + 3) // 4
+    ink = np.where(ink >= (top + 3) // 4, ink, 0)
     if side >= LARGE:
-        weak = without_lines(without_lines(weak).T).T
+        ink = without_lines(without_lines(ink).T).T
     sharp = np.clip((paper - grey) * 255 // np.maximum(paper, 64), 0, top) * 255 // top
-    return sharp, np.where(weak, ink, 0), (top + 1) // 2
+    return sharp, ink, (top + 1) // 2
 
 
 def reduced(picture: Values) -> Values:
@@ -156,10 +156,10 @@ def outline(mask: Mask) -> Mask:
     return mask & ~inner
 
 
-def without_lines(mask: Mask) -> Mask:
+def without_lines(ink: Values) -> Values:
     """Take out what is thin and straight through most of the picture's height, up to 16° from upright."""
-    height, width = mask.shape
-    row, start, end = runs(mask)
+    height, width = ink.shape
+    row, start, end = runs(ink > 0)
     slopes = np.arange(-19, 20)[:, None]
     place = (start + end + 2 * height + row * slopes // 32) // 4 + 1  # where the run's centre line meets row 0
     place += (width + 2 * height) * (slopes + 19)
@@ -169,10 +169,13 @@ def without_lines(mask: Mask) -> Mask:
     straight = thin & (counts[place] * 10 >= height * 6).any(axis=0)
     lengths = np.sort((end - start)[straight])
     if len(lengths) == 0:
-        return mask
-    straight &= end - start <= lengths[len(lengths) // 2] + 1  # longer ones are where a stroke crosses
-    lines: Mask = painted(mask.shape, row[straight], start[straight], end[straight], 1) > 0
-    return mask & ~lines
+        return ink
+    level = ink[row, (start + end) // 2]
+    levels = np.sort(level[straight])
+    # longer or darker ones are where a stroke crosses, or lies on the line
+    straight &= end - start <= lengths[len(lengths) // 2] + 1
+    straight &= level * 2 <= levels[len(levels) // 2] * 3
+    return np.where(painted(ink.shape, row[straight], start[straight], end[straight], 1) > 0, 0, ink)
 
 
 def runs(mask: Mask) -> tuple[Values, Values, Values]:

@@ -53,13 +53,13 @@ function standingOut(grey, smooth) {
   }
   const top = darkest(ink);
   if (top < LEAST_CONTRAST) throw new NoDigit(NOTHING);
-  let weak = map(ink, (value) => +(value >= Math.floor((top + 3) / 4)));
-  if (side >= LARGE) weak = transposed(withoutLines(transposed(withoutLines(weak))));
+  ink = map(ink, (value) => (value >= Math.floor((top + 3) / 4) ? value : 0));
+  if (side >= LARGE) ink = transposed(withoutLines(transposed(withoutLines(ink))));
   const sharp = map(grey, (value, i) => {
     const share = Math.floor(((paper.at[i] - value) * 255) / Math.max(paper.at[i], 64));
     return Math.floor((Math.min(Math.max(share, 0), top) * 255) / top);
   });
-  return { sharp, ink: map(ink, (value, i) => (weak.at[i] ? value : 0)), strong: half(top) };
+  return { sharp, ink, strong: half(top) };
 }
 
 /** Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block. */
@@ -191,9 +191,9 @@ export function outline({ height, width, at }) {
 }
 
 /** Take out what is thin and straight through most of the picture's height, up to 16° from upright. */
-function withoutLines(mask) {
-  const { height, width } = mask;
-  const thin = runs(mask).filter(([, start, end]) => end - start <= Math.floor(Math.max(height, width) / 32));
+function withoutLines(ink) {
+  const { height, width } = ink;
+  const thin = runs(ink).filter(([, start, end]) => end - start <= Math.floor(Math.max(height, width) / 32));
   const slopes = Array.from({ length: 39 }, (_, i) => i - 19);
   const place = ([row, start, end], slope) =>
     Math.floor((start + end + 2 * height + Math.floor((row * slope) / 32)) / 4) + 1 + (width + 2 * height) * (slope + 19);
@@ -201,11 +201,14 @@ function withoutLines(mask) {
   for (const run of thin) for (const slope of slopes) counts[place(run, slope)] += 1;
   const crowded = (i) => (counts[i - 1] + counts[i] + counts[i + 1]) * 10 >= height * 6;
   const straight = thin.filter((run) => slopes.some((slope) => crowded(place(run, slope))));
-  const lengths = straight.map(([, start, end]) => end - start).sort((a, b) => a - b);
-  const at = mask.at.slice();
-  for (const [row, start, end] of straight) {
-    const crossed = end - start > lengths[Math.floor(lengths.length / 2)] + 1; // a stroke's run is longer
-    if (!crossed) at.fill(0, row * width + start, row * width + end);
+  const length = ([, start, end]) => end - start;
+  const level = ([row, start, end]) => ink.at[row * width + Math.floor((start + end) / 2)];
+  const middle = (value) => straight.map(value).sort((a, b) => a - b)[Math.floor(straight.length / 2)];
+  const [long, dark] = [middle(length), middle(level)];
+  const at = ink.at.slice();
+  for (const run of straight) {
+    const [row, start, end] = run; // longer or darker ones are where a stroke crosses, or lies on the line
+    if (length(run) <= long + 1 && level(run) * 2 <= dark * 3) at.fill(0, row * width + start, row * width + end);
   }
   return { height, width, at };
 }
