@@ -13,6 +13,7 @@ from mnist_edge.compare import gaps
 from mnist_edge.errors import FolderError
 from mnist_edge.reference import NAME as REFERENCE
 from mnist_edge.reference import Reference
+from mnist_edge.snippet import lacking
 from mnist_edge.tolerance import limits
 from mnist_edge.web_runtime import FILES, LOCK, WEB
 from mnist_edge.web_server import TYPES, Page, Site
@@ -56,8 +57,9 @@ def site(folder: Path, runtime: Path) -> Site:
         "reference": "reference/images",
         "files": files,
         "offline": ["files.json", *pages],
-        "version": hashlib.sha256("".join(page.sha256 for page in pages.values()).encode()).hexdigest(),
     }
+    told = json.dumps(content) + "".join(page.sha256 for page in pages.values())
+    content["version"] = hashlib.sha256(told.encode()).hexdigest()
     pages["files.json"] = Page.of(json.dumps(content).encode(), "files.json")
     return pages
 
@@ -81,19 +83,23 @@ def policy(site: Site) -> str:
 
 
 def _for_browsers(manifest: Manifest) -> list[Artifact]:
-    """Give what the page can open, the one that it opens first in front: it has one `run-….js` for each format."""
+    """Give what the page can open, the one that it opens first in front: it has one `run-….js` for each format.
+
+    What a runtime in the browser refuses, the templates of `snippet` know.
+    """
     formats = [path.stem.removeprefix("run-") for path in sorted(WEB.glob("run-*.js"))]
     found = [
         item
         for item in manifest.artifacts
         if item.format in formats
+        and lacking(item, "js") is None
         and item.contract.input.shape[0] in (1, None)
         and item.contract.output.name == Ends().head
     ]
     if not found:
         raise FolderError(
-            f"{manifest.folder} has no file for the page, which takes probabilities and one image a call. "
-            "Export one: mnist-edge export --int8"
+            f"{manifest.folder} has no file for the page, which takes {' and '.join(f'.{name}' for name in formats)} "
+            "files with probabilities, one image a call and no int8 ends. Export one: mnist-edge export --int8"
         )
     return sorted(found, key=lambda item: (item.precision is not Precision.INT8, formats.index(item.format)))
 

@@ -7,6 +7,8 @@ strokes far from the usual width are brought near it. From the grey picture on, 
 
 from __future__ import annotations
 
+import struct
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives t
 FINE = 8  # pens are made usual at this many times MNIST's resolution
 THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
 PAPER = 64  # ink under this is outside the box
+# what Pillow raises for damaged files; AVIF's and DDS's readers raise RuntimeError, EXIF's struct.error
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, struct.error, Image.DecompressionBombError)
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -37,10 +41,12 @@ def read(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise PictureError(f"there is no picture {path}.")
     try:
-        with Image.open(path) as picture:
-            picture.draft("L", (WORKING_SIDE, WORKING_SIDE))
-            grey = _grey(ImageOps.exif_transpose(picture))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow says what is odd; what is hopeless it raises
+            with Image.open(path) as picture:
+                picture.draft("L", (WORKING_SIDE, WORKING_SIDE))
+                grey = _grey(ImageOps.exif_transpose(picture))
+    except UNREADABLE as error:
         raise PictureError(f"{path} is not a picture that can be read ({error}). Give a PNG or JPEG.") from error
     try:
         return mnist_like(np.asarray(grey))

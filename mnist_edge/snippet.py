@@ -1,8 +1,8 @@
 """The least code that embeds one exported file in an app, filled in from its contract.
 
 `templates/snippet` has a template a format and language, or one a format. `$name` stands for a value; a line `@flag|…`
-is kept where the flag holds: the input's dtype, `fixed` or `any` batch, `logits` or `plain`, `quantized` output,
-`unsaid` contract. A line `!flag|…` says why there is no code where it holds, `!|…` why there is none at all.
+is kept where the flag holds: the input's dtype, `fixed` or `any` batch, `logits` or `plain`, `quantized` or `real`
+output, `unsaid` contract. A line `!flag|…` says why there is no code where it holds, `!|…` why there is none at all.
 """
 
 import json
@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
+from urllib.parse import quote
 
-from mnist_edge.artifact import Contract, Tensor, listed
+from mnist_edge.artifact import Artifact, Contract, Tensor, listed
 from mnist_edge.errors import ArtifactError, SnippetError
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format, end
@@ -32,11 +33,7 @@ def snippet(path: Path, language: str) -> str:
     file_format = format_of(path)
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}.")
-    templates = (TEMPLATES / f"{file_format.name}{tail}.txt" for tail in (f"-{language}", ""))
-    template = next((candidate for candidate in templates if candidate.is_file()), None)
-    if template is None:
-        raise SnippetError(f"there is no code for {file_format.suffix} files in {language}.")
-    lines = template.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = _template(file_format.name, language)
     _refuse(lines, {""}, path)
     contract, said = _contract(path, file_format)
     flags = _flags(path, contract) | (set() if said else {"unsaid"})
@@ -44,6 +41,24 @@ def snippet(path: Path, language: str) -> str:
     if not any(line.startswith(f"@{contract.input.dtype}|") for line in lines):
         raise SnippetError(f"{path.name} takes {contract.input.dtype}, for which there is no code in {language}.")
     return Template("".join(_kept(lines, flags))).substitute(_values(path, contract))
+
+
+def lacking(artifact: Artifact, language: str) -> str | None:
+    """Say why there is no code for a file of a manifest in that language; None where there is."""
+    try:
+        lines = _template(artifact.format, language)
+        _refuse(lines, {""} | _flags(artifact.path, artifact.contract), artifact.path)
+    except SnippetError as error:
+        return str(error)
+    return None
+
+
+def _template(name: str, language: str) -> list[str]:
+    templates = (TEMPLATES / f"{name}{tail}.txt" for tail in (f"-{language}", ""))
+    template = next((candidate for candidate in templates if candidate.is_file()), None)
+    if template is None:
+        raise SnippetError(f"there is no code for .{name} files in {language}.")
+    return template.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 def _refuse(lines: Iterable[str], flags: set[str], path: Path) -> None:
@@ -95,7 +110,7 @@ def _flags(path: Path, contract: Contract) -> set[str]:
     if len(sink.shape) != 2 or (sink.dtype != "float32" and sink.scale is None):
         raise SnippetError(f"{path.name} gives {_words(sink)}: not ten numbers an image whose meaning is known.")
     flags = {source.dtype, "any" if source.shape[0] is None else "fixed"}
-    flags |= {"quantized"} if sink.scale is not None else set()
+    flags |= {"real" if sink.scale is None else "quantized"}
     return flags | ({"logits"} if _logits(sink) else {"plain"})
 
 
@@ -112,6 +127,7 @@ def _values(path: Path, contract: Contract) -> dict[str, object]:
         ),
         "name": name,
         "file": _quoted(path.name),
+        "url": _quoted(quote(path.name)),
         "input": _quoted(source.name),
         "output": _quoted(sink.name),
         "ortype": ORT_TYPES.get(source.dtype),

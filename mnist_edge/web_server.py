@@ -67,8 +67,8 @@ class Server(ThreadingHTTPServer):
         try:
             self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             super().__init__((host, port), _Handler)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+        except (OSError, UnicodeError) as error:  # the latter is of names that no host can have
+            reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise AddressError(
                 f"{host}, port {port}: {reason}. Choose another: --port 8001, or --port 0 for any that is free; "
                 "--host takes an address of this machine."
@@ -78,6 +78,13 @@ class Server(ThreadingHTTPServer):
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return self._bound.startswith("127.") or self._bound == "::1"
+
+    def answers_to(self, host: str) -> bool:
+        """Whether a request's Host is ours: on loopback a foreign name is another site's, pointed at this machine."""
+        port = self.server_address[1]
+        name = host.lower().removesuffix(":80" if port == 80 else f":{port}")
+        whole = port == 80 or name != host.lower()
+        return not self.loopback or (whole and name in ("127.0.0.1", "localhost", "[::1]", self._bound))
 
     @property
     def url(self) -> str:
@@ -105,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(self.path.partition("?")[0]).removeprefix("/")
         page = self.server.site.get(path)
         status, body, kind = HTTPStatus.NOT_FOUND, b"There is nothing here.\n", "text/plain; charset=utf-8"
+        if not self.server.answers_to(self.headers.get("Host", "")):
+            page, status, body = None, HTTPStatus.MISDIRECTED_REQUEST, b"This is not the address that is served.\n"
         if page is not None:
             status, body, kind = HTTPStatus.OK, page.content, page.type
             if self.headers.get("If-None-Match") == f'"{page.sha256}"':

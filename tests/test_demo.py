@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,12 @@ from urllib.parse import urlsplit
 import pytest
 from drawing import demo, wait_for
 
+from mnist_edge.artifact import Ends, Manifest, Precision
+from mnist_edge.data import Dataset
 from mnist_edge.demo import policy, site
 from mnist_edge.errors import FolderError, IntegrityError
+from mnist_edge.export import export
+from mnist_edge.imports import installed
 from mnist_edge.web_runtime import FILES, WEB, install
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +85,49 @@ def test_what_is_changed_or_not_for_a_browser_is_not_served(exports: Path, runti
         site(folder, runtime)
 
 
+def test_on_loopback_another_sites_name_is_refused(address: str) -> None:
+    port = urlsplit(address).port
+
+    def status(host: str) -> int:
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("GET", "/files.json", headers={"Host": host})
+            return connection.getresponse().status
+
+    assert [status(f"{name}:{port}") for name in ("127.0.0.1", "localhost", "LocalHost", "[::1]")] == [200] * 4
+    for host in (f"evil.example:{port}", f"localhost.evil.example:{port}", "localhost:1", "localhost", ""):
+        assert status(host) == 421, host
+
+
+def test_files_that_no_browser_runs_are_left_out(exports: Path, mnist: Dataset, runtime: Path, tmp_path: Path) -> None:
+    if not installed("tflite_micro"):
+        pytest.skip("TensorFlow Lite Micro is not here: pip install '.[mcu]'")
+    folder = tmp_path / "mlp"
+    folder.mkdir()
+    for name in ("model.keras", "training.json"):
+        shutil.copy(exports / "mlp" / name, folder)
+    export(folder, mnist, [(name, Precision.INT8) for name in ("tflite", "c")], Ends(full_integer=True))
+    export(folder, mnist, [("tflite", Precision.FLOAT32)], Ends(batch=None))
+    with pytest.raises(FolderError, match=r"no file for the page, .* no int8 ends\."):
+        site(folder, runtime)
+    export(folder, mnist, [("onnx", Precision.FLOAT32)], Ends(batch=None))
+    assert len(Manifest.read(folder).artifacts) == 4
+    files = json.loads(site(folder, runtime)["files.json"].content)["files"]
+    assert [file["name"] for file in files] == ["mlp-float32-anybatch.onnx"]
+
+
+def test_the_version_changes_with_what_files_json_says(exports: Path, runtime: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
+
+    def version() -> str:
+        return str(json.loads(site(folder, runtime)["files.json"].content)["version"])
+
+    before = version()
+    assert version() == before
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "model": "another"}))
+    assert version() != before
+
+
 def test_loopback_unless_asked_and_a_warning_where_asked(exports: Path, runtime: Path) -> None:
     with demo(exports / "mlp") as (url, process):
         assert urlsplit(url).hostname == "127.0.0.1"
@@ -117,6 +165,7 @@ def test_one_line_and_exit_2(run: Callable[..., Any], exports: Path, runtime: Pa
         busy.listen()
         port = busy.getsockname()[1]
         assert f"127.0.0.1, port {port}: address already in use" in fails(exports / "mlp", "--port", port)
+    assert "a..b, port 8000: " in fails(exports / "mlp", "--host", "a..b")
     assert "no such host.example" in fails(exports / "mlp", "--host", "no such host.example")
     assert "no manifest.json" in fails(tmp_path)
     empty = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": str(tmp_path)}

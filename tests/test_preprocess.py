@@ -92,6 +92,28 @@ def test_a_foreign_file_is_refused(run: Run, exports: Path, tmp_path: Path, cont
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "DDS"])
+def test_a_damaged_picture_is_refused(tmp_path: Path, kind: str) -> None:
+    path, exif = tmp_path / "x", Image.Exif()
+    exif[0x010E], exif[0x0112] = "x", 6
+    Image.new("RGBA" if kind == "DDS" else "L", (8, 8)).save(path, kind, exif=exif)
+    content = bytearray(path.read_bytes())
+    if kind == "JPEG":
+        content[content.index(b"\x01\x0e") + 1] = 0x18  # a text where a number belongs: struct.error
+    else:
+        content[80] = 0  # no kind of pixels: NotImplementedError
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match="not a picture that can be read"):
+        preprocess.read(path)
+
+
+def test_a_very_large_picture_is_read_without_a_word(tmp_path: Path) -> None:
+    large = Image.new("1", (12_000, 12_000), 1)
+    large.paste(0, (5_500, 3_000, 6_500, 9_000))
+    large.save(tmp_path / "large.png")
+    assert preprocess.read(tmp_path / "large.png").max() == 255  # a warning would have failed it
+
+
 NODE = """
 import { readFileSync } from "node:fs";
 import { greyOf, mnistLike, NoDigit } from "MODULE";

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import tolerance
 from mnist_edge.artifact import Manifest
+from mnist_edge.data import Dataset
 from mnist_edge.reference import Reference
 from mnist_edge.snippet import snippet
 
@@ -269,6 +270,48 @@ def test_without_a_contract_the_files_own_ends_are_used_and_the_code_says_so(
     golden = Reference.read(exports / "mlp" / "reference.npz")
     found = outputs(code, "python", bare, golden.images[:100], tmp_path, request)
     assert np.abs(found - golden.outputs[name][:100]).max() <= 1e-6
+
+
+def test_a_file_name_is_no_url(exports: Path, browser: "Browser", tmp_path: Path) -> None:
+    golden = Reference.read(exports / "mlp" / "reference.npz")
+    for name in ("mlp-int8.onnx", "mlp-int8.tflite"):
+        odd = tmp_path / f"50%25 a#b?c:{name}"
+        shutil.copy(exports / "mlp" / name, odd)
+        shutil.copy(odd, browser.folder)
+        found = np.array(browser.classify(snippet(odd, "js"), golden.images[:5]))
+        assert np.abs(found - golden.outputs[name][:5]).max() <= 1e-2
+
+
+UINT8_ENDS = """
+import sys
+import numpy as np
+import tensorflow as tf
+from mnist_edge import data
+network = tf.keras.models.load_model(sys.argv[1], compile=False)
+image = tf.keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
+converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(image, network(image)))
+images = data.load().train.images[:100].reshape(-1, 1, *network.input_shape[1:])
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+converter.representative_dataset = lambda: ([one.astype(np.float32) / 255] for one in images)
+converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+converter.inference_input_type = converter.inference_output_type = tf.uint8
+open(sys.argv[2], "wb").write(converter.convert())
+"""
+
+
+def test_uint8_outputs_become_probabilities(
+    exports: Path, mnist: Dataset, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    file = tmp_path / "foreign" / "uint8.tflite"
+    file.parent.mkdir()
+    command = [sys.executable, "-c", UINT8_ENDS, str(exports / "mlp" / "model.keras"), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    images = mnist.test.images[:50]
+    js, python = (outputs(snippet(file, one), one, file, images, tmp_path, request) for one in ("js", "python"))
+    assert np.abs(js - python).max() <= 1 / 256 + 1e-6
+    assert np.abs(js.sum(axis=1) - 1).max() < 0.05
+    assert (js.argmax(axis=1) == mnist.test.labels[:50]).mean() > 0.9
 
 
 def with_contract(file: Path, content: bytes, change: Callable[[dict[str, Any]], object]) -> None:

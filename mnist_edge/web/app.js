@@ -20,6 +20,7 @@ const bars = Array.from({ length: 10 }, (_, digit) => {
 let about; // files.json
 let chosen = null; // { file, run }: the file that is open
 const opened = new Map(); // by name, so that switching back costs nothing
+let asked = 0; // how often a file was chosen: what comes late of an earlier one is dropped
 let times = [];
 let wanted = false; // the drawing has changed since the last prediction
 let busy = false;
@@ -55,13 +56,23 @@ async function predict() {
       await new Promise(requestAnimationFrame);
       if (!chosen) break;
       wanted = false;
+      const number = asked;
       const pixels = pixelsDrawn();
-      showSeen(pixels);
-      showAnswer(pixels && (await classify(pixels)));
+      try {
+        const shares = pixels && (await classify(pixels));
+        if (number === asked) show(pixels, shares);
+      } catch (error) {
+        if (number === asked) throw error;
+      }
     }
   } finally {
     busy = false;
   }
+}
+
+function show(pixels, shares) {
+  showSeen(pixels);
+  showAnswer(shares);
 }
 
 function showSeen(pixels) {
@@ -72,6 +83,7 @@ function showSeen(pixels) {
 }
 
 function showAnswer(shares) {
+  const none = chosen ? "no digit found" : "no answer";
   const best = shares ? shares.indexOf(Math.max(...shares)) : -1;
   bars.forEach(({ row, bar, share }, digit) => {
     row.classList.toggle("best", digit === best);
@@ -79,11 +91,11 @@ function showAnswer(shares) {
     share.textContent = shares ? percent(shares[digit]) : "–";
   });
   $("digit").classList.toggle("none", best < 0);
-  $("digit").textContent = best < 0 ? "no digit found" : best;
+  $("digit").textContent = best < 0 ? none : best;
   if (best >= 0 && !performance.getEntriesByName("first-prediction").length) performance.mark("first-prediction");
   clearTimeout(spoken);
   spoken = setTimeout(() => {
-    $("status").textContent = best < 0 ? "No digit found" : `${best}, ${percent(shares[best])}`;
+    $("status").textContent = best < 0 ? none.replace("n", "N") : `${best}, ${percent(shares[best])}`;
   }, QUIET);
 }
 
@@ -94,15 +106,20 @@ async function bytesOf(path) {
 }
 
 async function open(file) {
+  const number = ++asked;
   chosen = null;
   $("error").textContent = "";
-  if (!opened.has(file.name)) {
-    const [runtime, bytes] = await Promise.all([import(`./run-${file.format}.js`), bytesOf(`files/${file.name}`)]);
-    const run = await runtime.open(bytes, file.contract);
-    await run(new Uint8Array(784)); // the first call allocates
-    opened.set(file.name, { run, by: `${runtime.packageName} ${about.runtimes[runtime.packageName]}` });
+  $("check").disabled = true;
+  $("checked").value = QUESTION;
+  try {
+    await load(file);
+  } catch (error) {
+    if (number !== asked) return;
+    $("file").textContent = `${file.name} could not be opened.`;
+    show(null, null);
+    throw error;
   }
-  if (document.querySelector("[name=file]:checked").value !== file.name) return; // another was chosen meanwhile
+  if (number !== asked) return; // another was chosen meanwhile
   const { run, by } = opened.get(file.name);
   chosen = { file, run };
   times = [];
@@ -111,8 +128,17 @@ async function open(file) {
   const size = `${(file.bytes / 1000).toFixed(1)} kB`;
   $("file").textContent = `${file.name}, ${size}, ${end(input)} in, ${end(output)} out; ${by}`;
   $("check").disabled = !file.host;
-  $("checked").value = file.host ? QUESTION : "reference.npz has no outputs of this file.";
+  if (!file.host) $("checked").value = "reference.npz has no outputs of this file.";
   await predict();
+}
+
+async function load(file) {
+  if (!opened.has(file.name)) {
+    const [runtime, bytes] = await Promise.all([import(`./run-${file.format}.js`), bytesOf(`files/${file.name}`)]);
+    const run = await runtime.open(bytes, file.contract);
+    await run(new Uint8Array(784)); // the first call allocates
+    opened.set(file.name, { run, by: `${runtime.packageName} ${about.runtimes[runtime.packageName]}` });
+  }
 }
 
 /** Compare the chosen file with what it gave on the exporting host, on reference digits; limits are the manifest's. */
@@ -171,10 +197,18 @@ $("clear").addEventListener("click", field.clear);
 document.addEventListener("keydown", (event) => event.key === "Escape" && field.clear());
 $("check").addEventListener("click", () =>
   guarded(async () => {
+    const number = asked;
     $("checked").value = "…";
-    const { name, same, count, largest, allowed } = await check();
-    $("checked").value =
-      `${name}: ${same} of ${count} as on the exporting host, largest difference ${largest.toExponential(1)}, allowed ${allowed.toExponential(1)}`;
+    try {
+      const { name, same, count, largest, allowed } = await check();
+      if (number !== asked) return;
+      $("checked").value =
+        `${name}: ${same} of ${count} as on the exporting host, largest difference ${largest.toExponential(1)}, allowed ${allowed.toExponential(1)}`;
+    } catch (error) {
+      if (number !== asked) return;
+      $("checked").value = QUESTION;
+      throw error;
+    }
   }),
 );
 
