@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mnist_edge import __version__, pip, reference
-from mnist_edge.artifact import Manifest
+from mnist_edge.artifact import Manifest, Precision
 from mnist_edge.boards import BOARDS, System
 from mnist_edge.errors import DeviceError, FolderError
 from mnist_edge.files import staged
@@ -26,7 +26,7 @@ Made by mnist-edge {version}. Unpack on the board, then in this folder:
 
 `verify` says whether every file gives Keras's predictions, and whether this board computes what the exporting machine
 did; `bench` says how fast. They leave verify.json and bench.json here. Bring these two into a folder at home, and
-`mnist-edge report exports/{model} --device FOLDER` shows both machines side by side.
+`mnist-edge report exports/{model} --device FOLDER` shows both machines in one report.
 """
 TARGETS = {"rpi": "a Raspberry Pi with a 64-bit system", "rpi-32bit": "a Raspberry Pi with a 32-bit system"}
 
@@ -119,15 +119,16 @@ def _readme(manifest: Manifest, target: str, offline: bool) -> str:
     system = systems(target)[0]
     found = runtimes(manifest, system)
     options = f"--no-index --find-links {WHEELS} " if offline else ""
-    commands = ["python3 -m venv mnist", ". mnist/bin/activate"]
+    commands = ["sudo apt install python3-venv", "python3 -m venv mnist", ". mnist/bin/activate"]
     if system.arm32:  # PyPI has no NumPy for it, and our extras name packages that have no wheel there
         packages = " ".join(f"'{package}'" for packages in found.values() for package in packages)
-        commands = ["sudo apt install python3-venv python3-numpy python3-pil", *commands]
-        commands[1] = "python3 -m venv --system-site-packages mnist"
+        commands[:2] = [f"{commands[0]} python3-numpy python3-pil", "python3 -m venv --system-site-packages mnist"]
         commands.append(f"pip install {options}./{OWN_WHEEL} {packages}")
     else:
         commands.append(f"pip install {options}'./{OWN_WHEEL}[{','.join(found)}]'")
+    fast = next((item.path.name for item in manifest.artifacts if item.precision is Precision.INT8), None)
     commands += ["mnist-edge verify .", "mnist-edge bench ."]
+    commands += [f"mnist-edge predict photo.jpg --artifact {fast}"] if fast else []
     return README.format(
         model=manifest.model,
         target=TARGETS[target],

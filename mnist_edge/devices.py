@@ -59,10 +59,10 @@ def _read(manifest: Manifest, place: Path) -> Device:
     for name, content in ((parity.NAME, verified), (bench.NAME, timed)):
         for item in content["results"] if content else ():
             if known.get(item["file"]) != item["sha256"]:
-                here = known.get(item["file"], "not there")[:12]
+                here = f"{known[item['file']][:12]}…" if item["file"] in known else "not there"
                 raise FolderError(
                     f"{place / name} is of other files than {manifest.folder}: its {item['file']} is "
-                    f"{item['sha256'][:12]}…, here it is {here}…. Bundle this export and run it on the board, or "
+                    f"{item['sha256'][:12]}…, which here is {here}. Bundle this export and run it on the board, or "
                     f"remove {place}."
                 )
     machines = {(content["host"]["cpu"], content["host"]["machine"]) for content in (verified, timed) if content}

@@ -59,6 +59,7 @@ def _facts(
     return {
         "report": report,
         "good": report.good(strict) and all(device.good(strict) for device in devices),
+        "failed_on": [device.name for device in devices if not device.good(strict)],
         "devices": [_device(device, strict) for device in devices],
         "counts": {status: report.statuses().count(status) for status in Status},
         "rows": [_row(result) for result in report.results],

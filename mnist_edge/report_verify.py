@@ -56,7 +56,7 @@ def _figures(result: Result) -> list[str]:
 def interval(found: Interval | None) -> str:
     """Give the 95 % interval of a drop: `-0.04…+0.04`, or `±0` where no image changes sides."""
     if found is None:
-        return "needs scipy"
+        return "–"  # SciPy is not on a board
     return f"{found.low:+.2f}…{found.high:+.2f}" if found.low or found.high else "±0"
 
 

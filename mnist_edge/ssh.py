@@ -128,7 +128,7 @@ class Connection:
         if done.returncode == UNREACHABLE:
             lines = [line.strip() for line in err.splitlines() if line.strip() and "Warning:" not in line]
             raise DeviceError(
-                f"{self.destination} cannot be reached: {lines[-1] if lines else 'ssh gave no word'}. "
+                f"{self.destination} cannot be reached: {lines[-1].rstrip('.') if lines else 'ssh gave no word'}. "
                 f"Does this work: ssh {self.destination} true?"
             )
         return subprocess.CompletedProcess(script, done.returncode, out.partition(f"{MARK}\n")[2], err)
@@ -138,7 +138,8 @@ class Connection:
         lines = done.stderr.strip().splitlines()
         if "No space left" in done.stderr:
             return DeviceError(f"{self.destination}: {what}: its disk is full. Free some space there.")
-        return DeviceError(f"{self.destination}: {what}: {lines[-1][:300] if lines else f'exit {done.returncode}'}")
+        why = lines[-1].removeprefix("error: ")[:300] if lines else f"exit {done.returncode}"
+        return DeviceError(f"{self.destination}: {what}: {why}")
 
 
 def run(

@@ -210,7 +210,7 @@ def save(trained: Trained, folder: Path) -> list[str]:
             stale = [path for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
         except FolderError:
             stale = []  # a damaged manifest names nothing that can be trusted
-        told = ("reference.npz", "bench.json", "report.html", "report.md")
+        told = ("reference.npz", "verify.json", "bench.json", "report.html", "report.md")
         stale = [path for path in (*stale, *(folder / name for name in told)) if path.is_file()]
         (folder / Manifest.NAME).unlink()
     for path in stale:

@@ -38,7 +38,9 @@ def board(folder: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> t
         content.extractall(place, filter="data")
     unpacked = place / "cnn-rpi"
     readme = (unpacked / "README.md").read_text()
-    commands = [line.strip() for line in readme.splitlines() if line.startswith("    ") and "mnist-edge " not in line]
+    typed = [line.strip() for line in readme.splitlines() if line.startswith("    ")]
+    assert typed[0].startswith("sudo apt install python3-venv")
+    commands = [line for line in typed[1:] if not line.startswith("mnist-edge")]
     assert len(readme.splitlines()) <= 16
     assert "venv" in commands[0]
     assert "pip install" in commands[-1]
@@ -128,7 +130,10 @@ def test_a_failure_on_a_board_fails_the_report(
     (tmp_path / "pi").mkdir()
     content = json.loads((unpacked / "verify.json").read_text())
     (tmp_path / "pi" / "verify.json").write_text(json.dumps({**content, "good": True}))  # the verdicts count, not this
-    assert run("report", folder, "--device", tmp_path / "pi", "--out", tmp_path, check=1).stdout == "FAIL\n"
+    failed = run("report", folder, "--device", tmp_path / "pi", "--out", tmp_path, check=1)
+    assert failed.stdout == "FAIL\n"
+    assert "FAIL on pi" in failed.stderr
+    assert "FAIL on pi" in (tmp_path / "report.html").read_text()
     assert "### pi: ✗ FAIL" in (tmp_path / "report.md").read_text()
 
 

@@ -36,4 +36,4 @@ def command(folder: Path, target: str, wheels: bool, pythons: tuple[str, ...], o
     bundle(folder, path, target, [known[name] for name in pythons or known] if wheels else ())
     say(f"Wrote {path} ({size(path.stat().st_size)}).")
     say(f"Next: scp {path} pi@board: && ssh pi@board tar -xzf {path.name}; its README says the rest. Or all in one:")
-    say(f"Next: mnist-edge device run pi@board {folder}")
+    say(f"Next: mnist-edge device run pi@board {folder}{' --wheels' if wheels else ''}")

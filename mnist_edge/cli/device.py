@@ -82,6 +82,8 @@ def run(
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
+    if Path(destination).is_dir():
+        raise click.UsageError(f"{destination} is a folder; the board comes first: pi@board {destination}")
     Manifest.read(folder)
     results = folder / FOLDER / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
     check_writable(results)

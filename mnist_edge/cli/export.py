@@ -180,7 +180,9 @@ def command(
         say(f"Note: {line}")
     if ends.full_integer:
         say(report.quantize_snippet(exported.manifest))
-    artifact = f" --artifact {folder / exported.written[-1]}" if folder != DEFAULT_FOLDER else ""
+    made = [item for item in exported.manifest.artifacts if item.path.name in exported.written]
+    first = min(made, key=lambda item: item.precision is not Precision.INT8)
+    artifact = f" --artifact {first.path}" if folder != DEFAULT_FOLDER else ""
     for line in (f"verify {folder}", f"bench {folder}", f"predict digit.png{artifact}"):
         say(f"Next: mnist-edge {line}")
 

@@ -68,7 +68,10 @@ def command(
         with staged(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         say(f"Wrote {path}")
-    good = result.good(strict) and all(device.good(strict) for device in joined)
+    failed = [device.name for device in joined if not device.good(strict)]
+    if failed:
+        say(f"FAIL on {', '.join(failed)}: {target / 'report.md'} says why.")
+    good = result.good(strict) and not failed
     click.echo("PASS" if good else "FAIL")
     if not good:
         ctx.exit(1)

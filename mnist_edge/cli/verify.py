@@ -15,6 +15,7 @@ from mnist_edge.cli.common import (
     limits,
     print_json,
     refuse_other_data,
+    say,
     tolerance_option,
     verbose_option,
 )
@@ -85,6 +86,8 @@ def command(
         if inside:
             screen.print(report_verify.layers_table(*inside))
     if not result.good(strict):
+        if result.good():
+            say("FAIL: --strict, and something was skipped.")
         ctx.exit(1)
 
 
