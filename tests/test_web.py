@@ -292,7 +292,7 @@ def test_a_late_failure_of_another_file_is_not_told(browser: Browser, address: s
     context = browser.new_context(service_workers="block")
     page = opened(context, address)
     held: list[Route] = []
-    page.route("**/files/cnn-float32.onnx", held.append)
+    page.route("**/files/cnn-float32.onnx", lambda route: held.append(route))
     page.locator("label").filter(has=page.get_by_role("radio", name="cnn-float32.onnx", exact=True)).click()
     expect(page.get_by_role("button", name="Check reference digits")).to_be_disabled()
     choose(page, "cnn-float16.onnx")
