@@ -181,8 +181,8 @@ def command(
     if ends.full_integer:
         say(report.quantize_snippet(exported.manifest))
     made = [item for item in exported.manifest.artifacts if item.path.name in exported.written]
-    first = min(made, key=lambda item: item.precision is not Precision.INT8)
-    artifact = f" --artifact {first.path}" if folder != DEFAULT_FOLDER else ""
+    best = sorted(made, key=lambda item: item.precision is Precision.INT8)[-1]
+    artifact = f" --artifact {best.path}" if folder != DEFAULT_FOLDER else ""
     for line in (f"verify {folder}", f"bench {folder}", f"predict digit.png{artifact}"):
         say(f"Next: mnist-edge {line}")
 
