@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,6 +44,20 @@ def mnist_edge(*arguments: object, check: int | None = 0, **options: object) -> 
     return done  # type: ignore[no-any-return]
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one of the tests' processes at a time go through."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a pip that builds this checkout, which setuptools does in the checkout itself: one at a time."""
+    with locked(Path(tempfile.gettempdir()) / f"mnist-edge-build-{os.getuid()}.lock"):
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="session")
 def run() -> Run:
     """The command line."""
@@ -64,8 +80,7 @@ def exports(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder with all four recipes, trained with seed 0 and exported once; tests must not change it."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with shared.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes one trains, and the other waits
+    with locked(shared.with_suffix(".lock")):  # of two processes one trains, and the other waits
         done_before = shared.with_suffix(".done")
         if not done_before.is_file():
             for model in MODELS:
