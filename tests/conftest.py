@@ -1,14 +1,12 @@
 """Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -44,20 +42,6 @@ def mnist_edge(*arguments: object, check: int | None = 0, **options: object) -> 
     return done  # type: ignore[no-any-return]
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one of the tests' processes at a time go through."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def install(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a pip that builds this checkout, which setuptools does in the checkout itself: one at a time."""
-    with locked(Path(tempfile.gettempdir()) / f"mnist-edge-build-{os.getuid()}.lock"):
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="session")
 def run() -> Run:
     """The command line."""
@@ -78,17 +62,14 @@ def mnist() -> data.Dataset:
 @pytest.fixture(scope="session")
 def exports(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all four recipes, trained with seed 0 and exported once; tests must not change it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with locked(shared.with_suffix(".lock")):  # of two processes one trains, and the other waits
-        done_before = shared.with_suffix(".done")
-        if not done_before.is_file():
-            for model in MODELS:
-                done = mnist_edge("export", "--all", "--model", model, "--out", shared)
-                for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
-                    assert noise not in done.stdout + done.stderr
-            done_before.touch()
-    return shutil.copytree(shared, base / "exports")
+    out = tmp_path_factory.mktemp("exports")
+    for model in MODELS:
+        start = time.perf_counter()
+        done = mnist_edge("export", "--all", "--model", model, "--out", out)
+        stages[f"train and export {model}"] = time.perf_counter() - start
+        for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
+            assert noise not in done.stdout + done.stderr
+    return out
 
 
 @pytest.fixture(scope="session")
@@ -190,10 +171,12 @@ def page(context: "Callable[..., BrowserContext]", address: str) -> "Page":
     return opened(context(viewport={"width": 1280, "height": 800}), address)
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up the time of each test file, fixtures included, from whichever process it ran in."""
-    name = report.nodeid.partition("::")[0].rpartition("/")[2]
-    stages[name] = stages.get(name, 0.0) + report.duration
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Add up the time of each test file, fixtures included."""
+    start = time.perf_counter()
+    yield
+    stages[item.path.name] = stages.get(item.path.name, 0.0) + time.perf_counter() - start
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

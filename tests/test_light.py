@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import install
 from PIL import Image
 
 from mnist_edge.data import Dataset
@@ -24,7 +23,7 @@ def light(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     python = folder / "venv" / "bin" / "python"
     target = f"{ROOT}[{request.param}]"
     command = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), target]
-    done = install(command)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"pip could not install {target}: {done.stderr.strip().splitlines()[-1]}")
     return request.param, python
