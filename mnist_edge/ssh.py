@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from mnist_edge import bench, parity, pip
 from mnist_edge.artifact import Manifest
@@ -221,10 +222,10 @@ def _copied(ssh: Connection, board: Board, folder: Path, wheels: bool, progress:
     forgotten = (
         f"find {cache} -maxdepth 1 -name 'run-*' -mmin +{FORGOTTEN} -exec rm -rf {{}} +"  # runs that were killed
     )
-    made = ssh.run(f"{forgotten}; mktemp -d {cache}/run-XXXXXX")
+    place = f"{board.cache}/run-{uuid4().hex}"
+    made = ssh.run(f"{forgotten}; mkdir -m 700 {shlex.quote(place)}")
     if made.returncode:
         raise ssh.failure("no folder could be made", made)
-    place = made.stdout.strip()
     try:
         done = ssh.run(f"tar -xzf - -C {shlex.quote(place)}", content)
         if done.returncode:

@@ -11,8 +11,8 @@ from mnist_edge.errors import DeviceError
 PACKAGES = ("g++", "cmake", "make", "pkg-config", "libonnxruntime-dev", "dash", "coreutils")
 SANITIZED = "-g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover"
 ENTER = """
-mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; mount --bind "$1" "$0/work"
-exec /usr/sbin/chroot "$0" /bin/env -i PATH=/bin HOME=/work CFLAGS="$3" CXXFLAGS="$3" /bin/sh -euc "cd /work/$4; $2"
+mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; mount --bind "$1" "$0/src"
+exec /usr/sbin/chroot "$0" /bin/env -i PATH=/bin HOME=/src CFLAGS="$3" CXXFLAGS="$3" /bin/sh -euc "cd /src/$4; $2"
 """
 
 
@@ -41,6 +41,6 @@ def tree(folder: Path) -> Debian13:
         pytest.skip(f"no Debian 13 tree: {error}")
     for name, target in {"lib64": "usr/lib64", "usr/bin/cc": "gcc", "usr/bin/c++": "g++"}.items():
         (root / name).symlink_to(target)  # as Debian's own installer and its alternatives would
-    for name in ("proc", "dev", "work", "tmp"):
+    for name in ("proc", "dev", "src", "tmp"):
         (root / name).mkdir(exist_ok=True)
     return Debian13(root)
