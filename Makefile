@@ -14,7 +14,7 @@ export: $(INSTALLED)
 	$(BIN)/mnist-edge bench exports/$(MODEL)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

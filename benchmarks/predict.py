@@ -111,7 +111,7 @@ def markdown(results: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|",
     ]
     for found in results:
-        for name, called in (("bare", "bare script"), ("predict", "`mnist-edge predict`")):
+        for name, called in (("bare", "bare script"), ("predict", "`predict`")):
             cells = []
             for unit, digits in (("seconds", 3), ("mib", 1)):
                 value = statistics.median(found[name][unit])

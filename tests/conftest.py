@@ -1,12 +1,16 @@
 """Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,7 +32,7 @@ MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ON_CI = bool(os.environ.get("MNIST_EDGE_CI"))
 
-stages: dict[str, float] = {}
+stages: defaultdict[str, float] = defaultdict(float)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,6 +44,20 @@ def mnist_edge(*arguments: object, check: int | None = 0, **options: object) -> 
     assert check is None or done.returncode == check, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done  # type: ignore[no-any-return]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one of the tests' processes at a time go through."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a pip that builds this checkout, which setuptools does in the checkout itself: one at a time."""
+    with locked(Path(tempfile.gettempdir()) / f"mnist-edge-build-{os.getuid()}.lock"):
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
@@ -62,14 +80,19 @@ def mnist() -> data.Dataset:
 @pytest.fixture(scope="session")
 def exports(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all four recipes, trained with seed 0 and exported once; tests must not change it."""
-    out = tmp_path_factory.mktemp("exports")
-    for model in MODELS:
-        start = time.perf_counter()
-        done = mnist_edge("export", "--all", "--model", model, "--out", out)
-        stages[f"train and export {model}"] = time.perf_counter() - start
-        for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
-            assert noise not in done.stdout + done.stderr
-    return out
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with locked(shared.with_suffix(".lock")):  # of two processes one trains, and the other waits
+        done_before = shared.with_suffix(".done")
+        if not done_before.is_file():
+            for model in MODELS:
+                start = time.perf_counter()
+                done = mnist_edge("export", "--all", "--model", model, "--out", shared)
+                stages[f"train and export {model}"] = time.perf_counter() - start
+                for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
+                    assert noise not in done.stdout + done.stderr
+            done_before.touch()
+    return shutil.copytree(shared, base / "exports")
 
 
 @pytest.fixture(scope="session")
@@ -176,14 +199,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Add up the time of each test file, fixtures included."""
     start = time.perf_counter()
     yield
-    stages[item.path.name] = stages.get(item.path.name, 0.0) + time.perf_counter() - start
+    stages[item.path.name] += time.perf_counter() - start
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Under MNIST_EDGE_CI a skip is a failure."""
+    """Under MNIST_EDGE_CI a skip is a failure; one of two processes hands its times over."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["stages"] = dict(stages)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if ON_CI and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == 0:
         session.exitstatus = 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the times of a process that has ended."""
+    stages.update(getattr(node, "workeroutput", {}).get("stages", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import install
 from PIL import Image
 
 from mnist_edge.data import Dataset
@@ -23,7 +24,7 @@ def light(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     python = folder / "venv" / "bin" / "python"
     target = f"{ROOT}[{request.param}]"
     command = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), target]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = install(command)
     if done.returncode:
         pytest.skip(f"pip could not install {target}: {done.stderr.strip().splitlines()[-1]}")
     return request.param, python

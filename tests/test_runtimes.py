@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import Run, install
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "benchmarks" / "results" / "runtimes.md"
@@ -65,7 +65,7 @@ def test_default_files_pass_on(name: str, folder: Path, rows: dict[str, tuple[st
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     command = [python, "-m", "pip", "install", "-q", str(ROOT), *ENVIRONMENTS[name]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = install(command)
     if done.returncode:
         pytest.skip(f"pip could not install {name}: {done.stderr.strip().splitlines()[-1]}")
     found, versions = verdicts([python, "-m", "mnist_edge"], folder, tmp_path)
