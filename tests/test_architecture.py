@@ -44,7 +44,7 @@ FLOORS = (
     ("formats.c",),
     ("formats", "spread", "diagnosis"),
     ("training", "verdict", "isolate", "snippet"),
-    ("twins",),
+    ("suite", "twins"),
     ("export", "parity", "bench", "predict", "demo"),
     ("tune", "testing", "emulate", "ssh", "devices"),
     ("report", "as_json", "junit"),
