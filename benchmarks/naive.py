@@ -10,28 +10,25 @@ arithmetic is part of the call: dividing by 255, and for TFLite quantizing and d
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import ratio, write
 
 from mnist_edge import data
-from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.host import Host
+from mnist_edge.formats import runtime_versions
 from mnist_edge.imports import need_keras
 from mnist_edge.quiet import quiet
 from mnist_edge.timing import interleave
 
 ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results"
 RUNS, ROUNDS = 2000, 5
 
 TFLITE_SCRIPT = """
@@ -195,11 +192,11 @@ def latency() -> None:
     ]
     for name in calls:
         naive = name.replace("ours", "naive")
-        ratios = sorted(mine / theirs for mine, theirs in zip(medians[name], medians[naive], strict=True))
-        ratio = f"{ratios[len(ratios) // 2]:.2f}× ({ratios[0]:.2f}–{ratios[-1]:.2f})" if name != naive else "1"
-        lines.append(f"| {name} | {np.median(samples[name]) / 1000:.1f} | {right[name] * 1000:.0f} | {ratio} |")
-    content = {"right": right, "samples_ns": {name: values.tolist() for name, values in samples.items()}}
-    write("latency", lines, content)
+        against = ratio(medians[name], medians[naive]) if name != naive else "1"
+        lines.append(f"| {name} | {np.median(samples[name]) / 1000:.1f} | {right[name] * 1000:.0f} | {against} |")
+    samples_ns = {name: values.tolist() for name, values in samples.items()}
+    content = {"versions": runtime_versions(), "right": right, "samples_ns": samples_ns}
+    write("latency", content, "\n".join(lines) + "\n")
 
 
 def _first(test: data.Digits) -> tuple[Any, Any]:
@@ -223,22 +220,12 @@ def export() -> None:
             ours = run([sys.executable, "-m", "mnist_edge", "export", "--all", "--out", str(ROOT / "exports")])
             theirs = [run(command) for command in peers(ROOT / "exports" / "cnn" / "model.keras", folder, images)]
             rows.append({"ours_s": ours, "peers_s": theirs})
-    ratios = sorted(row["ours_s"] / sum(row["peers_s"]) for row in rows)
     lines = ["| | seconds, three runs |", "|---|---|"]
     lines.append("| `mnist-edge export --all`, 9 files | " + ", ".join(f"{row['ours_s']:.1f}" for row in rows) + " |")
-    sums = ", ".join(f"{sum(row['peers_s']):.1f}" for row in rows)
-    lines.append(f"| the peers' 10 commands, 9 files | {sums} |")
-    lines.append(f"| ratio | {ratios[1]:.2f} ({ratios[0]:.2f}–{ratios[2]:.2f}) |")
-    write("export_time", lines, {"rows": rows})
-
-
-def write(name: str, lines: list[str], content: dict[str, Any]) -> None:
-    """Write a table and its figures."""
-    about = {"host": asdict(Host.read()), "versions": runtime_versions(), "formats": list(FORMATS)}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({**about, **content}) + "\n", encoding="utf-8")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    peers_s = [sum(row["peers_s"]) for row in rows]
+    lines.append("| the peers' 10 commands, 9 files | " + ", ".join(f"{seconds:.1f}" for seconds in peers_s) + " |")
+    lines.append(f"| ratio | {ratio([row['ours_s'] for row in rows], peers_s)} |")
+    write("export_time", {"versions": runtime_versions(), "rows": rows}, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

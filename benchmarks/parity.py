@@ -8,25 +8,21 @@ and checks every digest. Rounds take turns. Writes results/parity.json and resul
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import ratio, write
 
 from mnist_edge import data
 from mnist_edge.artifact import Artifact, Manifest
 from mnist_edge.formats import runtime_versions
 from mnist_edge.formats.keras import load_model, predict
-from mnist_edge.host import Host
 from mnist_edge.parity import verify
 from mnist_edge.quiet import quiet
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def onnx_loop(artifact: Artifact, inputs: Any) -> Callable[[], None]:
@@ -100,9 +96,8 @@ def markdown(results: list[dict[str, Any]]) -> str:
     """Give the table, one line a folder."""
     lines = ["| files | bare loops, s | `verify`, s | ratio, median of rounds (lowest–highest) |", "|---|---|---|---|"]
     for found in results:
-        ratios = sorted(one / other for one, other in zip(found["verify"], found["bare"], strict=True))
         bare, whole = (statistics.median(found[name]) for name in ("bare", "verify"))
-        spread = f"{statistics.median(ratios):.2f}× ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+        spread = ratio(found["verify"], found["bare"])
         lines.append(f"| Keras and {len(found['files'])} files of `cnn` | {bare:.2f} | {whole:.2f} | {spread} |")
     return "\n".join(lines) + "\n"
 
@@ -115,9 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     dataset = data.load()
     results = [measure(folder, dataset, options.rounds) for folder in options.folders]
-    about = {"host": asdict(Host.read()), "versions": runtime_versions(), "results": results}
-    (RESULTS / "parity.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "parity.md").write_text(markdown(results), encoding="utf-8")
+    write("parity", {"versions": runtime_versions(), "results": results}, markdown(results))
 
 
 if __name__ == "__main__":

@@ -13,17 +13,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from figures import ratio, write
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.host import Host
 
 ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results"
 PICTURE = """
 import sys
 import numpy as np
@@ -115,8 +113,7 @@ def markdown(results: list[dict[str, Any]]) -> str:
             cells = []
             for unit, digits in (("seconds", 3), ("mib", 1)):
                 value = statistics.median(found[name][unit])
-                ratios = sorted(one / other for one, other in zip(found[name][unit], found["bare"][unit], strict=True))
-                spread = f"{statistics.median(ratios):.2f}× ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+                spread = ratio(found[name][unit], found["bare"][unit])
                 cells += [f"{value:.{digits}f}", "1" if name == "bare" else spread]
             lines.append(f"| {called}, `{found['file']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -143,9 +140,7 @@ def main() -> None:
             )
             for extra in BARE
         ]
-    about = {"host": asdict(Host.read()), "results": results}
-    (RESULTS / "predict.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "predict.md").write_text(markdown(results), encoding="utf-8")
+    write("predict", {"results": results}, markdown(results))
 
 
 if __name__ == "__main__":

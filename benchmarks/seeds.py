@@ -8,22 +8,20 @@ models, and takes those that are there.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from figures import RESULTS, write
 
 from mnist_edge import data, training
 from mnist_edge.export import export
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.host import Host
 from mnist_edge.models import MODELS, Recipe
 from mnist_edge.parity import verify
 from mnist_edge.tolerance import figure
 
-RESULTS = Path(__file__).parent / "results"
 ALL = [(name, precision) for name, item in FORMATS.items() for precision in item.precisions if item.target is None]
 
 
@@ -105,10 +103,8 @@ def main() -> None:
             for recipe in MODELS.values():
                 rows.append(measure(recipe, seed, dataset, options.keep or Path(scratch)))
                 print(seed, recipe.name, "PASS" if rows[-1]["good"] else "FAIL", flush=True)
-    about = {"dataset": dataset.name, "host": asdict(Host.read()), "versions": runtime_versions()}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "seeds.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "seeds.md").write_text(recipes_table(rows), encoding="utf-8")
+    content = {"dataset": dataset.name, "versions": runtime_versions(), "rows": rows}
+    write("seeds", content, recipes_table(rows))
     (RESULTS / "tolerances.md").write_text(tolerances_table(rows), encoding="utf-8")
 
 

@@ -9,21 +9,17 @@ the README's picture of the page, docs/demo.png.
 """
 
 import argparse
-import json
 import statistics
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import write
 from playwright.sync_api import Browser, expect, sync_playwright
 from scipy.interpolate import CubicSpline
 
-from mnist_edge.host import Host
-
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT / "tests"))
 
 from drawing import STROKES, choose, demo, draw, opened  # noqa: E402
@@ -107,16 +103,13 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         seconds = [first_prediction(browser, url) for _ in range(options.rounds)]
         result = {
-            "host": asdict(Host.read()),
             "browser": f"Chromium {browser.version}",
             "first_prediction": seconds,
             "files": files(browser, url),
         }
         picture(browser, url, ROOT / "docs" / "demo.png")
         browser.close()
-    (RESULTS / "web.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "web.md").write_text(markdown(result), encoding="utf-8")
-    print(markdown(result))
+    write("web", result, markdown(result))
 
 
 if __name__ == "__main__":
