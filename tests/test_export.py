@@ -1,14 +1,11 @@
-"""What an export holds: contracts, metadata, graphs, and a folder that is whole."""
+"""What an export holds: contracts, metadata, graphs, the reference and the manifest."""
 
-import hashlib
 import json
 import re
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import faults
 import numpy as np
 import onnx
 import onnxruntime
@@ -19,7 +16,6 @@ from conftest import MODELS, Run
 from mnist_edge.artifact import Contract, Ends, Manifest, Precision
 from mnist_edge.data import Dataset
 from mnist_edge.formats import FORMATS
-from mnist_edge.parity import verify
 from mnist_edge.reference import Reference
 
 ALL = [  # formats for other machines have a test of their own
@@ -160,76 +156,6 @@ def test_the_first_onnx_convolution_computes_on_exact_integers(exports: Path, mn
     assert np.array_equal(found, expected)
 
 
-VARIANTS = ["--head logits", "--batch 3", "--dynamic-batch", "--io int8", "--io int8 --head logits"]
-
-
-@pytest.fixture(scope="module")
-def variants(run: Run, exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`cnn` and `mlp` with every choice of ends."""
-    out = tmp_path_factory.mktemp("variants")
-    for model in ("cnn", "mlp"):
-        shutil.copytree(exports / model, out / model)
-        for variant in VARIANTS:
-            run("export", "--model", model, "--out", out, *variant.split())
-    return out
-
-
-@pytest.mark.parametrize("model", ["cnn", "mlp"])
-def test_every_choice_of_ends_gives_the_same_digits(variants: Path, mnist: Dataset, model: str) -> None:
-    report = verify(variants / model)
-    assert report.good(strict=True)
-    flips = {result.artifact.path.name: result.comparison.flips for result in report.results if result.comparison}
-    assert len(flips) == 9 + 4 * 3 + 2
-    for name, indices in flips.items():
-        plain = re.sub(r"-(logits|batch3|anybatch)", "", name)
-        assert indices == flips[plain], name
-
-
-def test_full_integer_ends_carry_scale_and_zero_point(variants: Path) -> None:
-    found = {item.path.name: item.contract for item in Manifest.read(variants / "cnn").artifacts}
-    both = found["cnn-int8-io8.tflite"]
-    assert (both.input.dtype, both.output.dtype) == ("int8", "int8")
-    assert both.input.scale == pytest.approx(1 / 255)
-    assert both.input.zero_point == -128
-    assert (both.output.scale, both.output.zero_point) == (1 / 256, -128)
-    logits = found["cnn-int8-logits-io8.tflite"].output
-    assert logits.name == "logits"
-    assert logits.scale is not None
-    assert logits.scale > 0.05  # logits span tens
-
-
-def test_the_printed_snippet_quantizes_as_the_runner_does(run: Run, variants: Path, mnist: Dataset) -> None:
-    done = run("export", "--out", variants, "--int8", "--format", "tflite", "--io", "int8")
-    code = done.stderr[done.stderr.index("# cnn-int8-io8.tflite") :].split("# cnn-int8-logits")[0].split("Next:")[0]
-    opened = Interpreter(str(variants / "cnn" / "cnn-int8-io8.tflite"))
-    opened.allocate_tensors()
-    before, after = code.rstrip().rsplit("\n", 1)
-    for picture in mnist.test.images[:20]:
-        names: dict[str, Any] = {"np": np, "pixels": picture}
-        exec(before, names)
-        opened.set_tensor(opened.get_input_details()[0]["index"], names["image"])
-        opened.invoke()
-        names["probabilities_int8"] = opened.get_tensor(opened.get_output_details()[0]["index"])
-        exec(after, names)
-        with FORMATS["tflite"].open(variants / "cnn" / "cnn-int8-io8.tflite") as runner:
-            assert np.array_equal(names["probabilities"], runner.run(picture[None]))
-
-
-@pytest.mark.parametrize("count", [1, 2, 7])
-def test_a_dynamic_batch_takes_any_number(variants: Path, mnist: Dataset, count: int) -> None:
-    images = mnist.test.images[:count]
-    session = onnxruntime.InferenceSession(variants / "cnn" / "cnn-int8-anybatch.onnx")
-    together = session.run(None, {"image": images[:, None]})[0]
-    opened = Interpreter(str(variants / "cnn" / "cnn-int8-anybatch.tflite"))
-    opened.resize_tensor_input(opened.get_input_details()[0]["index"], [count, 28, 28, 1])
-    opened.allocate_tensors()
-    opened.set_tensor(opened.get_input_details()[0]["index"], images[..., None])
-    opened.invoke()
-    for name, outputs in (("onnx", together), ("tflite", opened.get_tensor(opened.get_output_details()[0]["index"]))):
-        with FORMATS[name].open(variants / "cnn" / f"cnn-int8.{name}") as runner:
-            assert np.allclose(outputs, runner.run(images), atol=1e-6)
-
-
 def test_what_cannot_work_says_why(run: Run, exports: Path) -> None:
     table = run("formats").stdout
     assert "no int16x8 in onnx: ONNX Runtime has no int16" in table
@@ -254,58 +180,3 @@ def test_the_manifest_tells_of_calibration_and_versions(exports: Path) -> None:
     assert len(about["calibration"]["indices_sha256"]) == 64
     assert about["dataset"]["genuine_mnist"]
     assert {"tensorflow", "onnxruntime", "tf2onnx", "ai-edge-litert"} <= set(about["versions"])
-
-
-def test_two_exports_in_two_processes_give_the_same_bytes(run: Run, exports: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(exports / "cnn", tmp_path / "cnn")
-    (folder / "manifest.json").unlink()
-    run("export", "--all", "--out", tmp_path)
-    for path in folder.iterdir():
-        if path.name != "manifest.json":
-            assert path.read_bytes() == (exports / "cnn" / path.name).read_bytes(), path.name
-
-
-def test_a_second_export_adds_and_a_damaged_file_is_left_out(run: Run, exports: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "mlp"
-    folder.mkdir()
-    for name in ("model.keras", "training.json"):
-        shutil.copy(exports / "mlp" / name, folder)
-    run("export", "--model", "mlp", "--out", tmp_path, "--int8", "--format", "onnx")
-    table = run("export", "--model", "mlp", "--out", tmp_path, "--float32", "--format", "tflite").stdout
-    assert "mlp-int8.onnx" in table
-    assert "mlp-float32.tflite" in table
-    run("verify", folder)
-    with (folder / "mlp-int8.onnx").open("ab") as file:
-        file.write(b"x")
-    done = run("export", "--model", "mlp", "--out", tmp_path, "--int8", "--format", "tflite")
-    assert "mlp-int8.onnx is damaged" in done.stderr
-    assert {item.path.name for item in Manifest.read(folder).artifacts} == {"mlp-float32.tflite", "mlp-int8.tflite"}
-    np.savez(folder / "reference.npz", images=np.zeros(1))  # as a version with another reference wrote it
-    faults.resign(folder, "reference.npz")
-    assert "Export again" in run("verify", folder, check=2).stderr
-    done = run("export", "--model", "mlp", "--out", tmp_path, "--int8", "--format", "tflite")
-    assert "mlp-float32.tflite is damaged, of another model or of another version" in done.stderr
-    assert "mlp-int8.tflite is" not in done.stderr
-    run("verify", folder, "--strict")
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-
-
-def test_export_with_other_data_is_refused_and_changes_nothing(
-    run: Run, exports: Path, fashion: Path, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
-    before = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in folder.iterdir()}
-    done = run("export", "--model", "mlp", "--out", tmp_path, "--data", fashion, check=2)
-    assert "was trained on MNIST" in done.stderr
-    assert {path.name: hashlib.sha256(path.read_bytes()).digest() for path in folder.iterdir()} == before
-
-
-def test_the_whole_chain_works_with_fashion_mnist_and_says_what_it_is(run: Run, fashion: Path, tmp_path: Path) -> None:
-    done = run("export", "--model", "mlp", "--out", tmp_path, "--data", fashion)
-    assert "not MNIST" in done.stderr
-    done = run("verify", tmp_path / "mlp", "--data", fashion)
-    assert "all 10000 test images (not MNIST" in " ".join(done.stdout.split())
-    assert "floor" not in done.stdout
-    done = run("verify", tmp_path / "mlp")  # MNIST is in the cache, but it is not this model's data
-    assert "1000 golden images" in " ".join(done.stdout.split())
-    run("bench", tmp_path / "mlp", "--runs", 25)
