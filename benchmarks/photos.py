@@ -8,13 +8,14 @@ Debian packages must be installed; it names those that are missing.
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import get_args
 
-from pictures import DISTORTIONS, Picture, hopeless, pictures
-from shapes import FONT_FOLDER, FONTS, Half
+from distortions import DISTORTIONS
+from pictures import EMPTY, FONTS, KINDS, REDRAWN, SOURCES, TWO, Picture, hopeless, pictures
+from shapes import FONT_FILES, FONT_FOLDER, Half
 
 from mnist_edge import data
 from mnist_edge.errors import PictureError
@@ -27,18 +28,18 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered to one picture; None is "no digit found"."""
+    """What was answered to one picture; None is "no digit found", which is right where there is no label."""
 
     half: str
     source: str
     distortion: str
-    label: int
+    label: int | None
     answer: int | None
 
 
 def missing_fonts() -> list[str]:
     """The Debian packages of the fonts that are not installed."""
-    fonts = [item for half in FONTS.values() for item in half.values()]
+    fonts = [item for half in FONT_FILES.values() for item in half.values()]
     return sorted(package for package, file in fonts if not (FONT_FOLDER / file).is_file())
 
 
@@ -57,32 +58,23 @@ def answers(half: Half, of: Iterable[Picture], runner: Runner) -> list[Answer]:
 def share(found: list[Answer]) -> str:
     """How many are right, with the refused ones behind it."""
     right = sum(item.answer == item.label for item in found) / len(found)
-    refused = sum(item.answer is None for item in found)
+    refused = sum(item.answer is None and item.label is not None for item in found)
     return f"{right:.1%} of {len(found)}" + (f", {refused} refused" if refused else "")
 
 
-def table(heads: list[str], rows: Iterable[tuple[str, Callable[[Answer], bool]]], found: list[Answer]) -> list[str]:
-    """A row for each name, a column for each half and source that has it."""
+def table(half: Half, found: list[Answer]) -> list[str]:
+    """A row for each distortion, a column for each source."""
+    heads = ["what is done to it", REDRAWN, FONTS, f"{EMPTY}, refused", f"{TWO}, refused"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for name, belongs in rows:
+    everything = "**all**"
+    for name in (*DISTORTIONS, everything):
         cells = []
-        for half in get_args(Half):
-            for redrawn in (True, False):
-                mine = [x for x in found if x.half == half and (x.source == "redrawn") is redrawn and belongs(x)]
-                if mine:
-                    cells.append(share(mine))
+        for source in SOURCES:
+            sources = FONT_FILES[half] if source == FONTS else {source}
+            mine = [x for x in found if x.half == half and x.source in sources and name in (x.distortion, everything)]
+            cells.append(share(mine))
         lines.append("| " + " | ".join([name, *cells]) + " |")
     return lines
-
-
-def by_distortion(name: str) -> tuple[str, Callable[[Answer], bool]]:
-    """A row of the table of distortions."""
-    return name, lambda answer: answer.distortion == name
-
-
-def by_font(half: Half, name: str) -> tuple[str, Callable[[Answer], bool]]:
-    """A row of the table of fonts."""
-    return f"{name} (`{FONTS[half][name][0]}`) | {half}", lambda answer: answer.source == name
 
 
 def main() -> None:
@@ -98,36 +90,38 @@ def main() -> None:
     with format_of(options.artifact).open(options.artifact) as runner:
         for half in get_args(Half):
             digits = dataset.train if half == "improve" else dataset.test
-            found += answers(half, pictures(half, digits, options.each), runner)
-            found += answers(half, pictures(half, None, options.each), runner)
-    refused = {}
+            for source in SOURCES:
+                found += answers(half, pictures(half, digits, source, options.each), runner)
+    guessed = []
     for name, grey in hopeless().items():
         try:
             mnist_like(grey)
-            refused[name] = False
+            guessed.append(name)
         except PictureError:
-            refused[name] = True
-    fields = list(Answer.__dataclass_fields__)
+            continue
     content = {
         "artifact": options.artifact.name,
-        "refused": refused,
-        "fields": fields,
+        "guessed": guessed,
+        "fields": list(Answer.__dataclass_fields__),
         "answers": [astuple(answer) for answer in found],
     }
     (RESULTS / "photos.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-    heads = ["distortion", "improve: redrawn", "improve: fonts", "report: redrawn", "report: fonts"]
-    every: tuple[str, Callable[[Answer], bool]] = ("**all**", lambda answer: True)
-    lines = table(heads, [*map(by_distortion, DISTORTIONS), every], found)
-    lines += ["", "What each is, in the half `improve` and in the half `report`:", ""]
-    lines += [
-        f"- {name}: {each.__doc__ or 'nothing but paper, ink, size and place'}" for name, each in DISTORTIONS.items()
-    ]
-    rows = [by_font(half, name) for half in get_args(Half) for name in FONTS[half]]
-    lines += ["", *table(["font", "half", "right"], rows, found)]
-    lines += ["", f"Without a digit, and refused: {', '.join(name for name, is_so in refused.items() if is_so)}."]
-    if guessed := [name for name, is_so in refused.items() if not is_so]:
-        lines.append(f"Guessed all the same: {', '.join(guessed)}.")
+    lines = []
+    for half in reversed(get_args(Half)):
+        lines += [f"The half `{half}`:", "", *table(half, found), "", "What each is there:", ""]
+        for name, each in DISTORTIONS.items():
+            kinds = (each.__doc__ or "").split(" | ")
+            lines.append(f"- {name}: {'; or '.join(kinds[kind].lower() for kind in KINDS[half])}")
+        lines += ["", "| font | right |", "|---|---|"]
+        for name, (package, _) in FONT_FILES[half].items():
+            lines.append(f"| {name} (`{package}`) | {share([x for x in found if x.source == name])} |")
+        lines.append("")
+    without = [name for name in hopeless() if name not in guessed]
+    lines.append(
+        f"Other pictures without a digit, refused: {', '.join(without)}; guessed: {', '.join(guessed) or 'none'}."
+    )
     (RESULTS / "photos.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

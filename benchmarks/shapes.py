@@ -17,7 +17,7 @@ from scipy import ndimage
 Half = Literal["improve", "report"]
 Field = NDArray[np.float64]
 
-FONTS: dict[Half, dict[str, tuple[str, str]]] = {  # name: Debian package, file
+FONT_FILES: dict[Half, dict[str, tuple[str, str]]] = {  # name: Debian package, file
     "improve": {
         "DejaVu Sans": ("fonts-dejavu-core", "truetype/dejavu/DejaVuSans.ttf"),
         "Tomson Talks": ("fonts-tomsontalks", "truetype/tomsontalks/TomsonTalks.ttf"),
@@ -25,14 +25,20 @@ FONTS: dict[Half, dict[str, tuple[str, str]]] = {  # name: Debian package, file
         "Kristi": ("fonts-kristi", "truetype/kristi/Kristi.ttf"),
         "Femke Klaver": ("fonts-femkeklaver", "truetype/femkeklaver/femkeklaver.ttf"),
         "Comfortaa": ("fonts-comfortaa", "truetype/comfortaa/Comfortaa-Regular.ttf"),
-    },
-    "report": {
         "FreeSerif": ("fonts-freefont-ttf", "truetype/freefont/FreeSerif.ttf"),
         "Humor Sans": ("fonts-humor-sans", "truetype/humor-sans/Humor-Sans.ttf"),
         "Breip": ("fonts-breip", "truetype/breip/Breip.ttf"),
         "Dancing Script": ("fonts-dancingscript", "opentype/dancingscript/DancingScript-Regular.otf"),
         "DKG Handwriting": ("fonts-dkg-handwriting", "truetype/fifthhorseman/dkg.ttf"),
         "OCR-A": ("fonts-ocr-a", "truetype/ocr-a/OCRA.ttf"),
+    },
+    "report": {
+        "Klee One": ("fonts-klee", "truetype/klee/KleeOne-Regular.ttf"),
+        "RufScript": ("fonts-rufscript", "truetype/rufscript/Rufscript010.ttf"),
+        "Kaushan Script": ("fonts-kaushanscript", "opentype/kaushanscript/KaushanScript-Regular.otf"),
+        "Because We Learn": ("fonts-bwht", "opentype/bwht/BecauseWeLearn-Regular.otf"),
+        "Quicksand": ("fonts-quicksand", "truetype/quicksand/Quicksand-Regular.ttf"),
+        "Courier Prime": ("fonts-courier-prime", "opentype/courier-prime/Courier Prime.otf"),
     },
 }
 FONT_FOLDER = Path("/usr/share/fonts")
@@ -75,7 +81,7 @@ def redrawn(image: NDArray[np.uint8], label: int) -> Shape:
     line = thinned(large > 0.5)
     rows, columns = np.flatnonzero(line.any(axis=1)), np.flatnonzero(line.any(axis=0))
     line = line[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return swept(np.pad(line, MARGIN), label, "redrawn")
+    return swept(np.pad(line, MARGIN), label, "redrawn digits")
 
 
 def swept(line: NDArray[np.bool_], label: int, source: str) -> Shape:
@@ -84,10 +90,22 @@ def swept(line: NDArray[np.bool_], label: int, source: str) -> Shape:
     return Shape(np.asarray(ndimage.gaussian_filter(distance, 1.0)), GLYPH / 20, label, source)
 
 
+def beside(one: Shape, other: Shape, gap: float) -> Shape:
+    """Two redrawn digits as one shape, as far apart as this share of a digit's longer side."""
+    height = max(one.distance.shape[0], other.distance.shape[0])
+    lines = []
+    for shape in (one, other):
+        line = shape.distance < 1
+        above = (height - len(line)) // 2
+        lines.append(np.pad(line, [(above, height - len(line) - above), (0, 0)])[:, MARGIN:-MARGIN])
+    between = np.zeros((height, round(gap * GLYPH) + GLYPH // 10), bool)  # a pen's width more
+    return swept(np.pad(np.hstack([lines[0], between, lines[1]]), [(0, 0), (MARGIN, MARGIN)]), one.label, one.source)
+
+
 @cache
 def glyph(half: Half, name: str, label: int, outline: bool) -> Shape:
     """A digit of a font by its outline, to be drawn as it is or bolder, or by its centre line, for a thin pen."""
-    path = FONT_FOLDER / FONTS[half][name][1]
+    path = FONT_FOLDER / FONT_FILES[half][name][1]
     large = ImageFont.truetype(str(path), 300)
     sheet = Image.new("L", (700, 700))
     ImageDraw.Draw(sheet).text((200, 150), str(label), fill=255, font=large)

@@ -16,12 +16,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mnist_edge.errors import PictureError
-from mnist_edge.ink import cut, digit_ink, extreme, outline
+from mnist_edge.grid import cut, extreme, outline
+from mnist_edge.ink import digit_ink
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnist_edge.ink import Values
+    from mnist_edge.grid import Values
 
 BOX, FIELD = 20, 28
 WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box

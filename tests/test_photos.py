@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distortions import DISTORTIONS, Scene
 from photos import Answer, answers, missing_fonts
-from pictures import DISTORTIONS, Picture, Scene, drawn, hopeless, pictures
+from pictures import EMPTY, FONTS, REDRAWN, TWO, Picture, drawn, hopeless, pictures
 from PIL import Image
 from shapes import redrawn as redrawn_shape
 
@@ -25,7 +26,7 @@ def redrawn(mnist: Dataset, exports: Path) -> list[Answer]:
     """Answers to redrawn test digits under the report half's distortions."""
     path = exports / "cnn" / "cnn-int8.tflite"
     with format_of(path).open(path) as runner:
-        return answers("report", pictures("report", mnist.test, 20), runner)
+        return answers("report", pictures("report", mnist.test, REDRAWN, 20), runner)
 
 
 def test_redrawn_digits_are_read(redrawn: list[Answer]) -> None:
@@ -50,23 +51,37 @@ def test_lines_as_dark_as_the_pen_are_taken_out(mnist: Dataset, exports: Path) -
         for image, label in zip(mnist.test.images[:40], mnist.test.labels[:40], strict=True):
             grey = drawn(redrawn_shape(image, int(label)), Scene(rng, width=0.3))
             grey[np.arange(len(grey)) % 40 < 3] = 60
-            found += answers("report", [Picture(grey, int(label), "redrawn", "dark lines")], runner)
+            found += answers("report", [Picture(grey, int(label), REDRAWN, "dark lines")], runner)
     assert right(found) >= 0.85
 
 
-def test_fonts_are_read(exports: Path) -> None:
+def test_fonts_are_read(mnist: Dataset, exports: Path) -> None:
     if missing := missing_fonts():
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
     path = exports / "cnn" / "cnn-int8.tflite"
     with format_of(path).open(path) as runner:
-        found = answers("report", pictures("report", None, 12), runner)
+        found = answers("report", pictures("report", mnist.test, FONTS, 12), runner)
     assert len({answer.source for answer in found}) == 6
     assert right(found) >= 0.87
 
 
+@pytest.mark.parametrize(("source", "least"), [(EMPTY, 0.95), (TWO, 0.95)])
+def test_what_is_not_one_digit_is_refused_under_every_distortion(mnist: Dataset, source: str, least: float) -> None:
+    refused = []
+    for half in ("improve", "report"):
+        for picture in pictures(half, mnist.train, source, 4):
+            try:
+                preprocess.mnist_like(picture.grey)
+                refused.append(False)
+            except PictureError:
+                refused.append(True)
+    assert len(refused) == 2 * 4 * len(DISTORTIONS)
+    assert np.mean(refused) >= least
+
+
 def test_the_same_seed_draws_the_same_pictures(mnist: Dataset) -> None:
-    one, two = (list(pictures("report", mnist.test, 1, seed=2)) for _ in range(2))
-    other = list(pictures("report", mnist.test, 1, seed=3))
+    one, two = (list(pictures("report", mnist.test, REDRAWN, 1, seed=2)) for _ in range(2))
+    other = list(pictures("report", mnist.test, REDRAWN, 1, seed=3))
     assert all(np.array_equal(a.grey, b.grey) for a, b in zip(one, two, strict=True))
     assert not any(np.array_equal(a.grey, b.grey) for a, b in zip(one, other, strict=True))
 

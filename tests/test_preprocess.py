@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import Run
 from photos import missing_fonts
-from pictures import hopeless, pictures
+from pictures import SOURCES, hopeless, pictures
 from PIL import Image
 
 from mnist_edge import preprocess
@@ -175,7 +175,7 @@ def test_javascript_gives_the_same_bits(mnist: Dataset, in_node: InNode) -> None
     if missing := missing_fonts():
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
     rng = np.random.default_rng(0)
-    drawn = [p.grey for p in (*pictures("report", mnist.test, 10), *pictures("improve", None, 10))]
+    drawn = [p.grey for source in SOURCES for p in pictures("improve", mnist.train, source, 6)]
     drawn += [grey[:: step + 1, ::step] for step, grey in zip((1, 2, 3, 4, 5) * 4, drawn, strict=False)]
     drawn += [grey[70:-70, 60:-60] for grey in drawn[:20]]  # a digit that touches its picture's border
     sizes = [
@@ -194,8 +194,8 @@ def test_javascript_gives_the_same_bits(mnist: Dataset, in_node: InNode) -> None
     drawn += [*hopeless().values(), *mnist.test.images[:50]]
     expected = [answer(grey) for grey in drawn]
     assert in_node(drawn) == expected
-    assert sum(len(item) == 2 * 784 for item in expected) > 270
-    assert len({item for item in expected if item.startswith("no digit found")}) == 3
+    assert sum(len(item) == 2 * 784 for item in expected) > 170
+    assert len({item for item in expected if item.startswith("no digit found")}) == 4
 
 
 def test_javascript_sees_the_same_grey(in_node: InNode) -> None:

@@ -3,21 +3,11 @@
  * same functions in the same order on whole numbers, which gives the same bits; tests/test_preprocess.py holds it to that.
  */
 
-import { boxOf, count, cut, grid, inverted, longerOf, map, measured, transposed } from "./grid.js";
+import { LARGE, NOTHING, NoDigit, isBusy, oneDigit } from "./digit.js";
+import { boxOf, components, cut, extreme, grid, inverted, longerOf, map, meanAround, measured, outline, runs, transposed } from "./grid.js";
 
-const NOTHING = "no digit found: nothing stands out from the background.";
-const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
-const TOO_SMALL = "no digit found: what stands out is too small to read.";
 const SIDE = 256; // a picture is reduced to this first
-const LEAST_CONTRAST = 30; // of 255, between ink and paper
-const LARGE = 64; // the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
-const WINDING = 12; // a digit's outline is at most this many times its longer side; a texture's is longer
-const BUSY = 6; // the same for all that stands out, and the picture
-
-const half = (level) => Math.floor((level + 1) / 2);
-
-/** A picture that shows no digit; the message is the one that `mnist-edge predict` gives. */
-export class NoDigit extends Error {}
+const LEAST_CONTRAST = 40; // of 255, between ink and paper
 
 /** The ink of the one digit in a grey picture: 0 paper to 255 ink, cut to the digit's box. */
 export function digitInk(picture) {
@@ -29,12 +19,12 @@ export function digitInk(picture) {
     found = standingOut(grey, smooth);
     if (!isBusy(found.ink)) break; // else smooth more: it may be noise
   }
-  const digit = oneDigit(found.ink, found.strong);
+  const digit = oneDigit(found.ink, found.top);
   const near = extreme(digit, 1, Math.max);
   return cut(map(found.sharp, (value, i) => (near.at[i] ? value : 0)), boxOf(digit));
 }
 
-/** The ink of the grey and of the smoothed picture, this without paper and lines, and its level that is sure. */
+/** The ink of the grey and of the smoothed picture, this without paper and lines, and the darkest of that. */
 function standingOut(grey, smooth) {
   const side = Math.max(grey.height, grey.width);
   if (isLightOnDark(smooth)) [grey, smooth] = [inverted(grey), inverted(smooth)];
@@ -47,19 +37,27 @@ function standingOut(grey, smooth) {
     }
   }
   if (side >= LARGE) {
-    const level = half(darkest(ink));
+    const level = Math.floor((darkest(ink) + 1) / 2);
     const bad = blobs(map(depth, (value) => +(value >= level)));
     ink = map(ink, (value, i) => (bad.at[i] ? 0 : value));
   }
-  const top = darkest(ink);
+  let top = darkest(ink);
+  if (side >= LARGE && top >= LEAST_CONTRAST) {
+    ink = withoutLines(clear(ink, top));
+    top = darkest(ink); // the lines may have been darker than a pencil
+  }
   if (top < LEAST_CONTRAST) throw new NoDigit(NOTHING);
-  ink = map(ink, (value) => (value >= Math.floor((top + 3) / 4) ? value : 0));
-  if (side >= LARGE) ink = transposed(withoutLines(transposed(withoutLines(ink))));
+  ink = clear(ink, top);
   const sharp = map(grey, (value, i) => {
     const share = Math.floor(((paper.at[i] - value) * 255) / Math.max(paper.at[i], 64));
     return Math.floor((Math.min(Math.max(share, 0), top) * 255) / top);
   });
-  return { sharp, ink, strong: half(top) };
+  return { sharp, ink, top };
+}
+
+/** Without what is a good deal fainter than the darkest. */
+function clear(ink, top) {
+  return map(ink, (value) => (value >= Math.floor((top + 3) / 4) ? value : 0));
 }
 
 /** Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block. */
@@ -72,32 +70,6 @@ function reduced({ height, width, at }) {
       for (let dx = 0; dx < by; dx++) sum += at[row + Math.min(x * by + dx, width - 1)];
     }
     return Math.floor((sum + Math.floor((by * by) / 2)) / (by * by));
-  });
-}
-
-/** Mean over the square of this radius, which shrinks to a quarter towards the border to stay symmetric. */
-function meanAround({ height, width, at }, radius) {
-  const sums = new Float64Array((height + 1) * (width + 1));
-  for (let y = 0; y < height; y++) {
-    let row = 0;
-    for (let x = 0; x < width; x++) {
-      row += at[y * width + x];
-      sums[(y + 1) * (width + 1) + x + 1] = sums[y * (width + 1) + x + 1] + row;
-    }
-  }
-  const ends = (side) =>
-    Array.from({ length: side }, (_, place) => {
-      const least = Math.max(1, Math.floor(radius / 4));
-      const reach = Math.min(radius, Math.max(Math.min(place, side - 1 - place), least));
-      return [Math.max(place - reach, 0), Math.min(place + reach + 1, side)];
-    });
-  const [rows, columns] = [ends(height), ends(width)];
-  return grid(height, width, (y, x) => {
-    const [top, bottom] = [rows[y][0] * (width + 1), rows[y][1] * (width + 1)];
-    const [left, right] = columns[x];
-    const count = (rows[y][1] - rows[y][0]) * (right - left);
-    const sum = sums[bottom + right] - sums[bottom + left] - sums[top + right] + sums[top + left];
-    return Math.floor((sum + Math.floor(count / 2)) / count);
   });
 }
 
@@ -128,31 +100,6 @@ function borderShare(ink) {
   return count / (2 * (width + height));
 }
 
-/** The maximum or minimum (`pick`) over the square of this radius, as far as it lies inside. */
-export function extreme({ height, width, at }, radius, pick, axes = [0, 1]) {
-  for (const axis of axes) {
-    const [side, step, lines, jump] = axis ? [width, 1, height, width] : [height, width, width, 1];
-    const found = new Float64Array(at.length);
-    const line = new Float64Array(side + 2 * radius);
-    for (let number = 0; number < lines; number++) {
-      for (let i = 0; i < line.length; i++) {
-        line[i] = at[number * jump + Math.min(Math.max(i - radius, 0), side - 1) * step];
-      }
-      for (let covered = 1; covered < 2 * radius + 1; ) {
-        const more = Math.min(covered, 2 * radius + 1 - covered);
-        for (let i = 0; i + more < line.length; i++) {
-          const ahead = line[i + more];
-          if (pick === Math.max ? ahead > line[i] : ahead < line[i]) line[i] = ahead; // ten times as fast as calling it
-        }
-        covered += more;
-      }
-      for (let i = 0; i < side; i++) found[number * jump + i * step] = line[i];
-    }
-    at = found;
-  }
-  return { height, width, at };
-}
-
 /** The level that the darkest five hundredth of a picture reaches. */
 function darkest({ at }) {
   const histogram = new Float64Array(256);
@@ -181,17 +128,19 @@ function blobs(mask) {
   return extreme(map(label, (number) => bad[number] ?? 0), 2, Math.max);
 }
 
-/** The pixels of a mask that have one outside beside them, above or below; beyond the border is outside. */
-export function outline({ height, width, at }) {
-  return grid(height, width, (y, x) => {
-    const i = y * width + x;
-    const inner = y > 0 && y < height - 1 && x > 0 && x < width - 1 && at[i - width] && at[i + width];
-    return +(at[i] && !(inner && at[i - 1] && at[i + 1]));
-  });
+/** Take out lines of a paper and what is left where they cross. */
+function withoutLines(paper) {
+  let ink = paper; // where two lines lie side by side, once is not enough
+  for (let round = 0; round < 2; round++) ink = transposed(withoutUprightLines(transposed(withoutUprightLines(ink))));
+  if (ink.at.every((value, i) => value === paper.at[i])) return ink;
+  const label = components(ink);
+  const side = Math.max(ink.height, ink.width);
+  const small = measured(label, () => {}).map(({ box }) => longerOf(box) * 32 <= side);
+  return map(ink, (value, i) => (label.at[i] && small[label.at[i]] ? 0 : value));
 }
 
 /** Take out what is thin and straight through most of the picture's height, up to 16° from upright. */
-function withoutLines(ink) {
+function withoutUprightLines(ink) {
   const { height, width } = ink;
   const thin = runs(ink).filter(([, start, end]) => end - start <= Math.floor(Math.max(height, width) / 32));
   const slopes = Array.from({ length: 39 }, (_, i) => i - 19);
@@ -211,79 +160,4 @@ function withoutLines(ink) {
     if (length(run) <= long + 1 && level(run) * 2 <= dark * 3) at.fill(0, row * width + start, row * width + end);
   }
   return { height, width, at };
-}
-
-/** Unbroken runs in rows, in reading order: the row, the first column, the column after the last. */
-function runs({ height, width, at }) {
-  const found = [];
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!at[y * width + x]) continue;
-      const start = x;
-      while (x < width && at[y * width + x]) x += 1;
-      found.push([y, start, x]);
-    }
-  }
-  return found;
-}
-
-/** Number what touches, diagonally too: 0 outside, from 1 in reading order of the first pixel. */
-function components({ height, width, at }) {
-  const label = new Float64Array(at.length);
-  let number = 0;
-  for (let first = 0; first < at.length; first++) {
-    if (!at[first] || label[first]) continue;
-    label[first] = number += 1;
-    for (const stack = [first]; stack.length; ) {
-      const i = stack.pop();
-      const [y, x] = [Math.floor(i / width), i % width];
-      for (let ny = Math.max(y - 1, 0); ny <= Math.min(y + 1, height - 1); ny++) {
-        for (let nx = Math.max(x - 1, 0); nx <= Math.min(x + 1, width - 1); nx++) {
-          const next = ny * width + nx;
-          if (!at[next] || label[next]) continue;
-          label[next] = number;
-          stack.push(next);
-        }
-      }
-    }
-  }
-  return { height, width, at: label };
-}
-
-/** Whether what stands out has more outline than a digit's. */
-function isBusy(ink) {
-  return count(outline(ink)) > BUSY * Math.max(ink.height, ink.width);
-}
-
-/** Choose the components that make the digit: the heaviest, and what of some weight is near it. */
-function oneDigit(ink, strong) {
-  const side = Math.max(ink.height, ink.width);
-  if (isBusy(ink)) throw new NoDigit(NOT_ONE);
-  const label = components(ink);
-  const things = measured(label, (thing, i) => {
-    thing.mass += ink.at[i];
-    thing.strong ||= ink.at[i] >= strong;
-  }).map((thing) => ({ ...thing, mass: thing.strong ? thing.mass : 0 }));
-  const total = things.reduce((sum, { mass }) => sum + mass, 0);
-  if (total === 0) throw new NoDigit(NOTHING);
-  const main = things.reduce((best, thing) => (thing.mass > best.mass ? thing : best));
-  const heavy = things.filter(({ mass }) => mass * 30 > main.mass);
-  const chosen = new Set([main]);
-  let box = main.box;
-  for (;;) {
-    const near = heavy.filter((thing) => {
-      const gap = Math.max(...thing.box.map((end, i) => end + box[(i + 2) % 4]));
-      const reach = longerOf(main.box) * (thing.mass * 5 < main.mass ? 1 : 2);
-      return !chosen.has(thing) && gap * 6 <= reach;
-    });
-    if (near.length === 0) break;
-    for (const thing of near) chosen.add(thing);
-    box = box.map((end, i) => Math.min(end, ...near.map((thing) => thing.box[i])));
-  }
-  const kept = things.map((thing) => +chosen.has(thing));
-  const digit = map(label, (number) => (number ? kept[number] : 0));
-  const mass = [...chosen].reduce((sum, thing) => sum + thing.mass, 0);
-  if (count(outline(digit)) > WINDING * longerOf(box) || mass * 2 < total) throw new NoDigit(NOT_ONE);
-  if (longerOf(box) * 16 < side) throw new NoDigit(TOO_SMALL);
-  return digit;
 }

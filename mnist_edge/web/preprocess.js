@@ -3,8 +3,9 @@
  * order; `ink.js` finds the digit. No dependencies; for browsers and for Node 18 or newer.
  */
 
-import { boxOf, count, cut, grid, largest, map, padded, transposed } from "./grid.js";
-import { NoDigit, digitInk, extreme, outline } from "./ink.js";
+import { NoDigit } from "./digit.js";
+import { boxOf, count, cut, extreme, grid, largest, map, outline, padded, transposed } from "./grid.js";
+import { digitInk } from "./ink.js";
 
 export { NoDigit };
 
