@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIDE = 256  # a picture is reduced to this first
 LEAST_CONTRAST = 40  # of 255, between ink and paper
+STEEP = 19  # of 64 columns a row: how far from upright a line is taken for one
 
 
 def digit_ink(picture: Values) -> Values:
@@ -134,16 +135,15 @@ def without_lines(ink: Values) -> Values:
 
 
 def without_upright_lines(ink: Values) -> Values:
-    """Take out what is thin and straight through most of the picture's height, up to 16° from upright."""
+    """Take out what is thin and straight from the top to the bottom with few gaps, up to 16° from upright."""
     height, width = ink.shape
     row, start, end = runs(ink > 0)
-    slopes = np.arange(-19, 20)[:, None]
+    slopes = np.arange(-STEEP, STEEP + 1)[:, None]
+    stride = width + 2 * height
     place = (start + end + 2 * height + row * slopes // 32) // 4 + 1  # where the run's centre line meets row 0
-    place += (width + 2 * height) * (slopes + 19)
+    place += stride * (slopes + STEEP)
     thin = end - start <= max(height, width) // 32
-    counts = np.bincount(place[:, thin].ravel(), minlength=(width + 2 * height) * 39 + 2)
-    counts[1:-1] += counts[:-2] + counts[2:]
-    straight = thin & (counts[place] * 10 >= height * 6).any(axis=0)
+    straight = thin & is_line(place[:, thin], row[thin], ink.shape)[place].any(axis=0)
     lengths = np.sort((end - start)[straight])
     if len(lengths) == 0:
         return ink
@@ -153,3 +153,20 @@ def without_upright_lines(ink: Values) -> Values:
     straight &= end - start <= lengths[len(lengths) // 2] + 1
     straight &= level * 2 <= levels[len(levels) // 2] * 3
     return np.where(painted(ink.shape, row[straight], start[straight], end[straight], 1) > 0, 0, ink)
+
+
+def is_line(place: Values, row: Values, shape: tuple[int, ...]) -> Mask:
+    """Of each place, at all slopes, whether a line goes through the picture there: at both ends too; no stroke does."""
+    height, width = shape
+    slope, column = np.divmod(np.arange((width + 2 * height) * (2 * STEEP + 1) + 2), width + 2 * height)
+    top = 2 * (column - 1) - height  # the column in row 0
+    bottom = top - (slope - STEEP) * height // 64
+    band = height // 12 + 1
+    line = np.ones(len(top), bool)
+    above, below = ((at < 4) | (at >= width - 4) for at in (top, bottom))  # where it has left by the side
+    nowhere = np.zeros(len(top), bool)
+    for rows, first, beyond in ((height, 0, nowhere), (band, 0, above), (band, height - band, below)):
+        counts = np.bincount(place[:, (row >= first) & (row < first + rows)].ravel(), minlength=len(line))
+        counts[1:-1] += counts[:-2] + counts[2:]
+        line &= (counts * 10 >= rows * 6) | beyond
+    return line

@@ -12,7 +12,7 @@ import pytest
 from conftest import Run
 from photos import missing_fonts
 from pictures import SOURCES, hopeless, pictures
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mnist_edge import preprocess
 from mnist_edge.data import Dataset
@@ -51,6 +51,26 @@ def test_a_digit_is_scaled_to_the_box_and_centred_by_mass() -> None:
     assert (rows[0], rows[-1]) == (4, 23)
     assert (columns[0], columns[-1]) == (12, 15)
     assert image.max() == 255
+
+
+@pytest.mark.parametrize("pen", [5, 12, 30])
+@pytest.mark.parametrize(
+    ("digit", "strokes"),
+    [
+        (1, [[(200, 40), (200, 360)]]),
+        (7, [[(100, 40), (300, 40), (180, 370)]]),
+        (4, [[(100, 30), (60, 250), (350, 250)], [(280, 30), (280, 380)]]),
+    ],
+)
+def test_long_straight_strokes_are_not_taken_for_lines(
+    exports: Path, digit: int, strokes: list[list[tuple[int, int]]], pen: int
+) -> None:
+    sheet = Image.new("L", (400, 400), 255)
+    for stroke in strokes:
+        ImageDraw.Draw(sheet).line(stroke, fill=0, width=pen)
+    image = preprocess.mnist_like(np.asarray(sheet))
+    with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
+        assert runner.run(image[None]).argmax() == digit
 
 
 @pytest.mark.parametrize("mode", ["transparent dark", "transparent light", "palette", "colour", "16 bit", "rotated"])

@@ -8,6 +8,7 @@ import { boxOf, components, cut, extreme, grid, inverted, longerOf, map, meanAro
 
 const SIDE = 256; // a picture is reduced to this first
 const LEAST_CONTRAST = 40; // of 255, between ink and paper
+const STEEP = 19; // of 64 columns a row: how far from upright a line is taken for one
 
 /** The ink of the one digit in a grey picture: 0 paper to 255 ink, cut to the digit's box. */
 export function digitInk(picture) {
@@ -139,17 +140,15 @@ function withoutLines(paper) {
   return map(ink, (value, i) => (label.at[i] && small[label.at[i]] ? 0 : value));
 }
 
-/** Take out what is thin and straight through most of the picture's height, up to 16° from upright. */
+/** Take out what is thin and straight from the top to the bottom with few gaps, up to 16° from upright. */
 function withoutUprightLines(ink) {
   const { height, width } = ink;
   const thin = runs(ink).filter(([, start, end]) => end - start <= Math.floor(Math.max(height, width) / 32));
-  const slopes = Array.from({ length: 39 }, (_, i) => i - 19);
+  const slopes = Array.from({ length: 2 * STEEP + 1 }, (_, i) => i - STEEP);
   const place = ([row, start, end], slope) =>
-    Math.floor((start + end + 2 * height + Math.floor((row * slope) / 32)) / 4) + 1 + (width + 2 * height) * (slope + 19);
-  const counts = new Float64Array((width + 2 * height) * 39 + 2);
-  for (const run of thin) for (const slope of slopes) counts[place(run, slope)] += 1;
-  const crowded = (i) => (counts[i - 1] + counts[i] + counts[i + 1]) * 10 >= height * 6;
-  const straight = thin.filter((run) => slopes.some((slope) => crowded(place(run, slope))));
+    Math.floor((start + end + 2 * height + Math.floor((row * slope) / 32)) / 4) + 1 + (width + 2 * height) * (slope + STEEP);
+  const line = isLine(thin.flatMap((run) => slopes.map((slope) => [run[0], place(run, slope)])), height, width);
+  const straight = thin.filter((run) => slopes.some((slope) => line[place(run, slope)]));
   const length = ([, start, end]) => end - start;
   const level = ([row, start, end]) => ink.at[row * width + Math.floor((start + end) / 2)];
   const middle = (value) => straight.map(value).sort((a, b) => a - b)[Math.floor(straight.length / 2)];
@@ -160,4 +159,23 @@ function withoutUprightLines(ink) {
     if (length(run) <= long + 1 && level(run) * 2 <= dark * 3) at.fill(0, row * width + start, row * width + end);
   }
   return { height, width, at };
+}
+
+/** Of each place, at all slopes, whether a line goes through the picture there: at both ends too; no stroke does. */
+function isLine(places, height, width) {
+  const stride = width + 2 * height;
+  const line = new Uint8Array(stride * (2 * STEEP + 1) + 2).fill(1);
+  const top = (i) => 2 * ((i % stride) - 1) - height; // the column in row 0
+  const bottom = (i) => top(i) - Math.floor(((Math.floor(i / stride) - STEEP) * height) / 64);
+  const band = Math.floor(height / 12) + 1;
+  for (const [rows, first, column] of [[height, 0], [band, 0, top], [band, height - band, bottom]]) {
+    const counts = new Float64Array(line.length);
+    for (const [row, place] of places) if (row >= first && row < first + rows) counts[place] += 1;
+    for (let i = 0; i < line.length; i++) {
+      const leftByTheSide = column && (column(i) < 4 || column(i) >= width - 4);
+      const near = (counts[i - 1] ?? 0) + counts[i] + (counts[i + 1] ?? 0);
+      if (near * 10 < rows * 6 && !leftByTheSide) line[i] = 0;
+    }
+  }
+  return line;
 }
