@@ -155,6 +155,8 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
         told = json.loads(found[1]) if (found := re.search(TOLD, text)) else {}
+        if not isinstance(told, dict):
+            raise ValueError("what it tells of itself is no JSON object")
         array = re.search(ARRAY, re.sub(COMMENT, "", text))
         if array is None:
             raise ValueError("no array of unsigned char or uint8_t")

@@ -141,7 +141,10 @@ def description_table(name: str, described: Description) -> RenderableType:
 def _contract_line(metadata: dict[str, str]) -> str | None:
     if "contract" not in metadata:
         return None
-    contract = Contract.from_json(json.loads(metadata["contract"]))
+    try:
+        contract = Contract.from_json(json.loads(metadata["contract"]))
+    except (ValueError, KeyError, TypeError) as error:
+        return f"what the file says of it cannot be read ({type(error).__name__}: {error})"
     return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_
 
 def describe(path: Path, metadata_name: str) -> Description:
     """Read a `.tflite` file; `metadata_name` is our JSON in the zip behind it. Raises ArtifactError."""
+    try:
+        return _described(path, metadata_name)
+    except (ValueError, IndexError, TypeError, AttributeError, MemoryError, KeyError, struct.error) as error:
+        raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
+
+
+def _described(path: Path, metadata_name: str) -> Description:
     schema = _schema()
     content = path.read_bytes()
-    try:
-        model = schema.ModelT.InitFromPackedBuf(content, 0)
-        codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
-        graph = model.subgraphs[0]
-        weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    except (ValueError, IndexError, TypeError, AttributeError, MemoryError) as error:
-        raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
+    graph = model.subgraphs[0]
+    weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
     counts = Counter((names.get(codes[op.opcodeIndex][0], "?"), codes[op.opcodeIndex][1]) for op in graph.operators)

@@ -79,5 +79,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
+    click.echo(f"error: {''.join(shown)}", err=True)
     sys.exit(WRONG)
