@@ -9,13 +9,13 @@ from typing import NoReturn
 import click
 
 from mnist_edge import __version__
-from mnist_edge.cli.common import Interrupt
+from mnist_edge.cli.common import Interrupt, Whole
 from mnist_edge.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
 
 
-class Commands(click.Group):
+class Commands(Whole):
     """Imports a command's module when that command is asked for: `predict` is not to wait for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -56,6 +56,16 @@ json_option = click.option("--json", is_flag=True, help="Print JSON for a machin
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
 
 
+class Whole(click.Group):
+    """Lists its commands with their whole first sentence, which click would cut at the end of the line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list, wrapped."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
+
+
 class Interrupt:
     """Remembers Ctrl-C: a KeyboardInterrupt that arrives while TensorFlow is being imported can get lost there."""
 
