@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_edge.errors import ArtifactError, FolderError, IntegrityError
-from mnist_edge.files import sha256, write_json
+from mnist_edge.files import DAMAGED, sha256, write_json
 
 SCHEMA = 1
 LABELS = tuple("0123456789")
@@ -249,7 +249,7 @@ class Manifest:
             found = cls(folder, content["model"], artifacts, dict(content["files"]), about)
             found._check_types()
             return found
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise FolderError(f"{path} is damaged ({type(error).__name__}: {error}). Export again.") from error
 
     def _check_types(self) -> None:
@@ -264,7 +264,7 @@ class Manifest:
             raise TypeError("a name, digest or size is of another kind")
         if not all(figure is None or type(figure) in (int, float) for figure in figures):
             raise TypeError("an accuracy is no number")
-        if any("" in named for named in companions) or not all(item.path.name for item in self.artifacts):
+        if any("" in named for named in companions) or any(item.path == self.folder for item in self.artifacts):
             raise ValueError("a file without a name")
 
     def check(self, name: str) -> Path:

@@ -161,7 +161,7 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
         if array is None:
             raise ValueError("no array of unsigned char or uint8_t")
         content = bytes(int(number, 0) for number in array[1].rstrip().rstrip(",").split(","))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ArtifactError(f"{path} is not a C file with a model in it ({reason}).") from error
     if told.get("sha256", digest(content)) != digest(content):

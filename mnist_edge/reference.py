@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import FolderError
-from mnist_edge.files import staged
+from mnist_edge.files import DAMAGED, staged
 
 NAME = "reference.npz"
 OUTPUT = "output/"
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -111,5 +110,5 @@ class Reference:
             found = cls(**arrays, **about, outputs=outputs, yardstick=yardstick)
             found.check()
             return found
-        except DAMAGED as error:
+        except (OSError, *DAMAGED, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise FolderError(f"{path} cannot be read ({error}). Export again.") from error

@@ -16,12 +16,14 @@ from urllib.parse import quote
 
 from mnist_edge.artifact import Artifact, Contract, Tensor, listed
 from mnist_edge.errors import ArtifactError, SnippetError
+from mnist_edge.files import DAMAGED
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format, end
 
 TEMPLATES = Path(__file__).parent / "templates" / "snippet"
 ORT_TYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 PIXELS = {"uint8": 0, "int8": -128}  # the zero points with which a step is a grey level
+ESCAPES = {"python": "\\U{:08x}", "js": "\\u{{{:x}}}", "node": "\\u{{{:x}}}"}  # C and C++ have bytes in octal
 UNSAID = "The file does not say what its numbers mean: the code takes it for {} in and {} out."
 
 
@@ -98,7 +100,7 @@ def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
     try:
         contract = Contract.from_json(json.loads(text))
         breaches = contract.breaches(ends)
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise ArtifactError(f"the contract in {path} cannot be read ({type(error).__name__}: {error}).") from error
     if breaches:
         raise ArtifactError(f"{path} breaks the contract that it carries: {'; '.join(breaches)}. Export it again.")
@@ -182,10 +184,8 @@ def _quoted(text: str, language: str) -> str:
 def _escaped(char: str, language: str) -> str:
     if char in '"\\':
         return f"\\{char}"
-    if language in ("c", "cpp"):
-        if char == "?":
-            return "\\?"  # ?? begins a trigraph in ISO C
-        return char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode())
-    if char.isprintable():
-        return char
-    return f"\\U{ord(char):08x}" if language == "python" else f"\\u{{{ord(char):x}}}"
+    if language in ESCAPES:
+        return char if char.isprintable() else ESCAPES[language].format(ord(char))
+    if char == "?":
+        return "\\?"  # ?? begins a trigraph in ISO C
+    return char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode())

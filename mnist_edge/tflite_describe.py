@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.errors import ArtifactError, MissingRuntime
+from mnist_edge.files import DAMAGED
 from mnist_edge.formats.base import Description, Executed, Operator, end
 from mnist_edge.imports import installed, need, pip_install
 
@@ -20,7 +21,7 @@ def describe(path: Path, metadata_name: str) -> Description:
     """Read a `.tflite` file; `metadata_name` is our JSON in the zip behind it. Raises ArtifactError."""
     try:
         return _described(path, metadata_name)
-    except (ValueError, IndexError, TypeError, AttributeError, MemoryError, KeyError, struct.error) as error:
+    except (*DAMAGED, IndexError, MemoryError, struct.error) as error:
         raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
 
 
@@ -116,7 +117,7 @@ def _metadata(path: Path, name: str) -> dict[str, str]:
                 return {}
             content = json.loads(archive.read(name))
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
-    except (zipfile.BadZipFile, zlib.error, ValueError, AttributeError) as error:
+    except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
         raise ArtifactError(f"{path} was changed: its {name} cannot be read ({error}). Export it again.") from error
 
 

@@ -16,10 +16,12 @@ import onnx
 import pytest
 from conftest import Run
 from debian13 import SANITIZED, Debian13
+from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext
 
 from mnist_edge.reference import Reference
 from mnist_edge.snippet import snippet
+from mnist_edge.web_runtime import WEB
 
 ROOT = Path(__file__).parent.parent
 ODD = "\n\r\t\x01\x1b[31m\x7f\u202e\u2028\U000e0041"  # control characters and others that do not print
@@ -51,12 +53,17 @@ def in_python(code: str, folder: Path, pixels: bytes, request: pytest.FixtureReq
     return done.stdout.decode()
 
 
-def in_node(code: str, folder: Path, pixels: bytes, request: pytest.FixtureRequest) -> str:
+def npm(package: Path, folder: Path) -> None:
+    """Install what a lock file lists into a folder."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not here: apt-get install npm")
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(ROOT / "examples" / "node" / name, folder)
+        shutil.copy(package / name, folder)
     subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=folder, capture_output=True, check=True)
+
+
+def in_node(code: str, folder: Path, pixels: bytes, request: pytest.FixtureRequest) -> str:
+    npm(ROOT / "examples" / "node", folder)
     (folder / "digit.mjs").write_text(code, encoding="utf-8")
     done = subprocess.run(["node", "digit.mjs"], cwd=folder, input=pixels, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -72,7 +79,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def in_browser(code: str, folder: Path, pixels: bytes, request: pytest.FixtureRequest) -> str:
     context: Callable[..., BrowserContext] = request.getfixturevalue("context")
-    (folder / "node_modules").symlink_to(request.getfixturevalue("runtime"))
+    npm(WEB, folder)
     (folder / "digit.js").write_text(code, encoding="utf-8")
     (maps,) = re.findall(r"<script type=\"importmap\">.*?</script>", code.replace("\n//", "\n"), flags=re.S)
     (folder / "index.html").write_text(f'<!doctype html><link rel="icon" href="data:,">{maps}', encoding="utf-8")
@@ -115,6 +122,11 @@ WAYS: dict[str, Callable[[str, Path, bytes, pytest.FixtureRequest], str]] = {
 }
 
 
+def numbers(printed: str) -> NDArray[np.float64]:
+    """Read what the code prints, `[N, 10]`."""
+    return np.array([[float(number) for number in line.split()] for line in printed.splitlines()])
+
+
 @pytest.mark.parametrize("language", WAYS)
 def test_odd_names_of_a_file_and_its_ends(
     language: str, odd: Path, exports: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -123,8 +135,7 @@ def test_odd_names_of_a_file_and_its_ends(
     shutil.copy(odd, tmp_path)
     code = snippet(odd, language)
     assert all(line.isprintable() for line in code.splitlines())
-    printed = WAYS[language](code, tmp_path, golden.images[:IMAGES].tobytes(), request)
-    found = np.array([[float(number) for number in line.split()] for line in printed.splitlines()])
+    found = numbers(WAYS[language](code, tmp_path, golden.images[:IMAGES].tobytes(), request))
     assert found.shape == (IMAGES, 10)
     assert np.abs(found - golden.outputs["mlp-int8.onnx"][:IMAGES]).max() < 1e-2
 

@@ -35,6 +35,7 @@ class Runner(BatchRunner):
     """A TensorFlow Lite Micro interpreter with one input and one output, in the arena that its header gives."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         content, told = c_source.read(path)
         arena = told.get("arena")
         if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
@@ -57,9 +58,12 @@ class Runner(BatchRunner):
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        self._interpreter.set_input(pixels, 0)
-        self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_output(0)
+        try:
+            self._interpreter.set_input(pixels, 0)
+            self._interpreter.invoke()
+            output: NDArray[Any] = self._interpreter.get_output(0)
+        except DAMAGED as error:
+            raise ArtifactError(f"{self._path} does not run in {RUNTIME} ({error}).") from error
         return output
 
 

@@ -135,7 +135,10 @@ class TFLite:
         with self.open(path) as runner:
             parts = list(runner.parts(images))
         opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
-        return tflite_trace.look_inside(opened, parts, len(images))
+        try:
+            return tflite_trace.look_inside(opened, parts, len(images))
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path} does not run operator by operator ({_reason(error)}).") from error
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""
