@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_edge.errors import ArtifactError, FolderError, IntegrityError
-from mnist_edge.files import sha256, write_json
+from mnist_edge.files import DAMAGED, sha256, write_json
 
 SCHEMA = 1
 LABELS = tuple("0123456789")
@@ -57,6 +57,20 @@ class Tensor:
     meaning: str
     scale: float | None = None
     zero_point: int | None = None
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
+        found = cls(**{**content, "shape": tuple(content["shape"])})
+        numbers = [size for size in found.shape if size is not None]
+        scale, zero_point = found.scale, found.zero_point
+        good = all(isinstance(text, str) for text in (found.name, found.dtype, found.meaning))
+        good &= all(type(size) is int and size > 0 for size in numbers) and len(found.shape) > 0
+        good &= scale is None or (type(scale) in (int, float) and 0 < scale < math.inf)
+        good &= zero_point is None or type(zero_point) is int
+        if not good:
+            raise ValueError(f"no input or output can be {content}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,10 +128,8 @@ class Contract:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` gave."""
-        image, output = (
-            Tensor(**{**content[end], "shape": tuple(content[end]["shape"])}) for end in ("input", "output")
-        )
+        """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
+        image, output = (Tensor.from_json(content[end]) for end in ("input", "output"))
         return cls(image, output, content["layout"], tuple(content["labels"]))
 
 
@@ -234,11 +246,26 @@ class Manifest:
             )
             about = dict(content["about"])
             about["versions"] = dict(about.get("versions", {}))
-            if any("" in artifact.companions for artifact in artifacts):
-                raise ValueError("a companion without a name")
-            return cls(folder, content["model"], artifacts, dict(content["files"]), about)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            found = cls(folder, content["model"], artifacts, dict(content["files"]), about)
+            found._check_types()
+            return found
+        except DAMAGED as error:
             raise FolderError(f"{path} is damaged ({type(error).__name__}: {error}). Export again.") from error
+
+    def _check_types(self) -> None:
+        """Raise what a damaged manifest raises where a value is not of its kind."""
+        companions = [item.companions for item in self.artifacts]
+        entries = [*self.files.values(), *(entry for named in companions for entry in named.values())]
+        sizes = [*(item.bytes for item in self.artifacts), *(entry["bytes"] for entry in entries)]
+        texts = [*(item.sha256 for item in self.artifacts), *(entry["sha256"] for entry in entries)]
+        texts += [self.model, self.about["dataset"]["name"], *self.about["versions"].values()]
+        figures = [self.about.get(name) for name in ("accuracy_floor", "test_accuracy")]
+        if not all(isinstance(text, str) for text in texts) or not all(type(size) is int for size in sizes):
+            raise TypeError("a name, digest or size is of another kind")
+        if not all(figure is None or type(figure) in (int, float) for figure in figures):
+            raise TypeError("an accuracy is no number")
+        if any("" in named for named in companions) or any(item.path == self.folder for item in self.artifacts):
+            raise ValueError("a file without a name")
 
     def check(self, name: str) -> Path:
         """Check one of `files` against its recorded size and SHA-256, and give its path."""

@@ -11,14 +11,13 @@ from typing import Any
 from mnist_edge import reference
 from mnist_edge.artifact import Artifact, Manifest, Precision
 from mnist_edge.errors import FolderError, HostError, MissingRuntime
+from mnist_edge.files import DAMAGED
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.base import Runner
 from mnist_edge.host import EMULATED, Host, State, faults, pinned
 from mnist_edge.timing import LatencyStats, interleave, warm
 
 NAME = "bench.json"
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a JSON file of another form raises."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from mnist_edge import __version__, pip, reference
@@ -63,12 +64,12 @@ def pinned(manifest: Manifest, system: System) -> list[str]:
 
 
 def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[System] = ()) -> Manifest:
-    """Write an export folder's archive, whole or not at all; the same folder gives the same bytes.
+    """Write an archive of what runs on a target, whole or not at all; the same folder gives the same bytes.
 
     Args:
         folder: an export folder.
         path: the `.tar.gz` to write; it unpacks into a folder of the same name.
-        target: a name in `TARGETS`, for the README.
+        target: a name in `TARGETS`.
         wheels_for: systems whose wheels go in too, for a board without a network.
 
     Returns:
@@ -86,11 +87,16 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
     for artifact in manifest.artifacts:
         artifact.check()
     top = path.name.removesuffix(SUFFIX)
-    paths = [path for artifact in manifest.artifacts for path in artifact.paths]
-    files = [folder / manifest.NAME, manifest.check(reference.NAME), *paths]
+    golden = manifest.check(reference.NAME)
+    runs = runtimes(manifest, systems(target)[0])
+    kept = tuple(artifact for artifact in manifest.artifacts if artifact.format in runs)
     with tempfile.TemporaryDirectory() as name, staged(path) as temporary:
         work = Path(name)
-        files.append(write_wheel(work))
+        if kept != manifest.artifacts:
+            manifest = replace(manifest, folder=work, artifacts=kept)
+            manifest.write()
+        paths = [path for artifact in kept for path in artifact.paths]
+        files = [manifest.folder / manifest.NAME, golden, *paths, write_wheel(work)]
         for system in wheels_for:
             pip.download(pinned(manifest, system), system, work / WHEELS)
         wheels = sorted((work / WHEELS).glob("*")) if (work / WHEELS).is_dir() else []

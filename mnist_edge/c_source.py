@@ -155,11 +155,13 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
         told = json.loads(found[1]) if (found := re.search(TOLD, text)) else {}
+        if not isinstance(told, dict):
+            raise ValueError("what it tells of itself is no JSON object")
         array = re.search(ARRAY, re.sub(COMMENT, "", text))
         if array is None:
             raise ValueError("no array of unsigned char or uint8_t")
         content = bytes(int(number, 0) for number in array[1].rstrip().rstrip(",").split(","))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ArtifactError(f"{path} is not a C file with a model in it ({reason}).") from error
     if told.get("sha256", digest(content)) != digest(content):

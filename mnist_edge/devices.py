@@ -9,6 +9,7 @@ from typing import Any
 from mnist_edge import bench, parity
 from mnist_edge.artifact import Manifest
 from mnist_edge.errors import FolderError
+from mnist_edge.files import DAMAGED
 from mnist_edge.verdict import Status
 
 FOLDER = "devices"
@@ -86,7 +87,7 @@ def _verdicts(path: Path) -> dict[str, Any] | None:
         if not isinstance(content["sample"], str) or not content["results"]:
             raise ValueError("it has no results")
         bench.check_origin(content)
-    except bench.DAMAGED as error:
+    except DAMAGED as error:
         raise FolderError(
             f"{path} is damaged ({type(error).__name__}: {error}). Run mnist-edge verify again."
         ) from error

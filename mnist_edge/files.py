@@ -7,22 +7,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+WRITING = ".writing-"
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading JSON of another form raises."""
+
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it becomes `path` only when the block ends well."""
+    """Give a temporary path beside `path` to write to; it becomes `path` only when the block ends well.
+
+    Raises OSError, which names `path` where the temporary one could not be made, written or renamed.
+    """
     import tempfile  # here and below: `predict` reads only, and starts faster without
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp gives 0600, which another user on the board could not read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=WRITING, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)  # mkstemp gives 0600, which another user on the board could not read
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if Path(str(error.filename)).name.startswith(WRITING):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def settle(tree: Path, target: Path) -> None:

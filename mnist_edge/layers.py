@@ -25,6 +25,11 @@ class LayerError:
     reach: float
     saturated: float
 
+    @property
+    def decibels(self) -> str:
+        """`sqnr` in words for a table."""
+        return f"{self.sqnr:.1f}" if np.isfinite(self.sqnr) else "exact" if self.sqnr > 0 else "not finite"
+
 
 def sqnr(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
     """Give 10 log10 of the signal's power over the power of the difference, in dB; -inf where a value is not finite."""

@@ -41,9 +41,17 @@ def describe(path: Path) -> Description:
     from google.protobuf.message import DecodeError
 
     try:
-        proto = onnx.load(path)
+        proto = onnx.load(path, load_external_data=False)
+        beside = _beside(proto.graph)
+        onnx.load_external_data_for_model(proto, str(path.parent))
         shapes = _shapes(onnx.shape_inference.infer_shapes(proto).graph)
-    except (OSError, DecodeError, onnx.shape_inference.InferenceError) as error:
+    except (
+        OSError,
+        ValueError,
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         raise ArtifactError(f"{path} is not an ONNX file that can be read ({error}).") from error
     graph = proto.graph
     if not graph.node:
@@ -67,9 +75,10 @@ def describe(path: Path) -> Description:
         },
         parameters=sum(math.prod(dims) for dims in _kernels(graph, shapes)),
         macs=_macs(graph, shapes),
-        sizes={"weights": weights, "metadata": told, "graph": path.stat().st_size - weights - told},
+        sizes={"weights": weights, "metadata": told, "graph": proto.ByteSize() - weights - told},
         oldest=oldest(opsets.get("ai.onnx", 0), proto.ir_version),
         metadata=metadata,
+        beside=beside,
     )
 
 
@@ -77,7 +86,7 @@ def executed(path: Path) -> Executed:
     """Sort the operators of the graph that ONNX Runtime really runs; `path` is the optimized model that it wrote."""
     import onnx
 
-    kinds = [node.op_type for node in onnx.load(path).graph.node]
+    kinds = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
     return Executed(
         int8=tuple(kind for kind in kinds if kind in INT8),
         other=tuple(kind for kind in kinds if kind not in INT8 | MOVES),
@@ -92,6 +101,12 @@ def oldest(opset: int, ir: int) -> str:
         if opset <= newest_opset and ir <= newest_ir:
             return f"ONNX Runtime {release}, by its opset and IR version"
     return f"an ONNX Runtime after {RELEASES[-1][0]}, by its opset and IR version"
+
+
+def _beside(graph: Any) -> tuple[str, ...]:
+    """Name the other files in which initializers are stored."""
+    entries = [entry for tensor in graph.initializer for entry in tensor.external_data]
+    return tuple(dict.fromkeys(entry.value for entry in entries if entry.key == "location"))
 
 
 def _since(kind: str, domain: str, opsets: dict[str, int]) -> int:

@@ -168,7 +168,7 @@ def _looks(results: tuple[Result, ...]) -> Check:
         where = "" if len(unseen) == len(looks) else f"{', '.join(unseen)}: "
         return Check(name, Status.SKIPPED, where + "; ".join(map(str, reasons)))
     worst = min(look.worst_kernel for look in looks.values() if look.worst_kernel is not None)
-    told = f"the worst kernel {worst:.0f} dB over its error"
+    told = f"the worst kernel {worst:.0f} dB over its error" if worst < float("inf") else "every kernel to the last bit"
     if unlike := [file for file, look in looks.items() if (look.worst_kernel or 0) < SAME and not look.same_network]:
         return Check(name, Status.SKIPPED, f"kernels differ, and no known fault says how: {', '.join(unlike)}")
     if worst < SAME:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import FolderError
-from mnist_edge.files import staged
+from mnist_edge.files import DAMAGED, staged
 
 NAME = "reference.npz"
 OUTPUT = "output/"
@@ -53,6 +53,26 @@ class Reference:
     sha256: dict[str, str]
     yardstick: Yardstick
 
+    def check(self) -> None:
+        """Raise ValueError where an array has not the form that stands above, or a figure is none."""
+        count, total = len(self.labels), len(self.keras)
+        wanted: dict[str, tuple[NDArray[Any], str, tuple[int, ...]]] = {
+            "images": (self.images, "uint8", (count, 28, 28)),
+            "labels": (self.labels, "uint8", (count,)),
+            "indices": (self.indices, "int64", (count,)),
+            "keras": (self.keras, "float32", (total, 10)),
+            **{OUTPUT + name: (values, "float32", (count, 10)) for name, values in self.outputs.items()},
+        }
+        for name, (values, dtype, shape) in wanted.items():
+            if values.dtype != dtype or values.shape != shape:
+                raise ValueError(f"{name} is {values.dtype} {list(values.shape)}, not {dtype} {list(shape)}")
+        if not count or self.labels.max() > 9 or self.indices.min() < 0 or self.indices.max() >= total:
+            raise ValueError("it has no images, or labels and indices that cannot be")
+        texts = [self.test_sha256, *self.sha256.values(), *self.yardstick.runs]
+        figures = [self.yardstick.spread, self.yardstick.half, self.yardstick.step]
+        if not all(isinstance(text, str) for text in texts) or not all(0 <= figure < np.inf for figure in figures):
+            raise ValueError("what it tells of itself cannot be")
+
     def thinned(self, count: int) -> Self:
         """Give it with `count` of the golden images, taken at equal distances, so that the classes stay balanced."""
         some = np.linspace(0, len(self.labels) - 1, min(count, len(self.labels))).round().astype(np.int64)
@@ -87,6 +107,8 @@ class Reference:
             about = json.loads(str(arrays.pop("about")))
             measured = about.pop("yardstick")
             yardstick = Yardstick(**{**measured, "runs": tuple(measured["runs"])})
-            return cls(**arrays, **about, outputs=outputs, yardstick=yardstick)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            found = cls(**arrays, **about, outputs=outputs, yardstick=yardstick)
+            found.check()
+            return found
+        except (OSError, *DAMAGED, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise FolderError(f"{path} cannot be read ({error}). Export again.") from error

@@ -12,6 +12,7 @@ from rich.text import Text
 from mnist_edge.artifact import LABELS, Contract, Manifest, Precision, Tensor
 from mnist_edge.bench import BenchReport
 from mnist_edge.export import Exported
+from mnist_edge.files import DAMAGED
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Description, Format
 from mnist_edge.host import change
@@ -141,7 +142,10 @@ def description_table(name: str, described: Description) -> RenderableType:
 def _contract_line(metadata: dict[str, str]) -> str | None:
     if "contract" not in metadata:
         return None
-    contract = Contract.from_json(json.loads(metadata["contract"]))
+    try:
+        contract = Contract.from_json(json.loads(metadata["contract"]))
+    except DAMAGED as error:
+        return f"what the file says of it cannot be read ({type(error).__name__}: {error})"
     return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
 
 

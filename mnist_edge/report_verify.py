@@ -141,7 +141,7 @@ def layers_table(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str
         for error in errors:
             made.add_row(
                 error.layer,
-                f"{error.sqnr:.1f}",
+                error.decibels,
                 f"{error.cosine:.5f}",
                 f"{error.largest:.3g}",
                 f"{error.reach:.3g}",

@@ -1,12 +1,14 @@
 """The least code that embeds one exported file in an app, filled in from its contract.
 
 `templates/snippet` has a template a format and language, or one a format. `$name` stands for a value; a line `@flag|…`
-is kept where the flag holds: the input's dtype, `fixed` or `any` batch, `logits` or `plain`, `quantized` or `real`
-output, `unsaid` contract. A line `!flag|…` says why there is no code where it holds, `!|…` why there is none at all.
+is kept where the flag holds: the input's dtype, `gives` with the output's, `fixed` or `any` batch, `logits` or `plain`,
+`quantized` or `real` output, `unsaid` contract. A line `!flag|…` says why there is no code where it holds, `!|…` why
+there is none at all.
 """
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -14,12 +16,14 @@ from urllib.parse import quote
 
 from mnist_edge.artifact import Artifact, Contract, Tensor, listed
 from mnist_edge.errors import ArtifactError, SnippetError
+from mnist_edge.files import DAMAGED
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format, end
 
 TEMPLATES = Path(__file__).parent / "templates" / "snippet"
 ORT_TYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 PIXELS = {"uint8": 0, "int8": -128}  # the zero points with which a step is a grey level
+ESCAPES = {"python": "\\U{:08x}", "js": "\\u{{{:x}}}", "node": "\\u{{{:x}}}"}  # C and C++ have bytes in octal
 UNSAID = "The file does not say what its numbers mean: the code takes it for {} in and {} out."
 
 
@@ -40,7 +44,7 @@ def snippet(path: Path, language: str) -> str:
     _refuse(lines, flags, path)
     if not any(line.startswith(f"@{contract.input.dtype}|") for line in lines):
         raise SnippetError(f"{path.name} takes {contract.input.dtype}, for which there is no code in {language}.")
-    return Template("".join(_kept(lines, flags))).substitute(_values(path, contract))
+    return Template("".join(_kept(lines, flags))).substitute(_values(path, contract, language))
 
 
 def lacking(artifact: Artifact, language: str) -> str | None:
@@ -84,13 +88,19 @@ def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
     with file_format.open(path) as runner:
         ends = runner.ends
     assert ends is not None, "a format that has code has a runtime that tells the ends"
-    text = file_format.describe(path).metadata.get("contract")
+    described = file_format.describe(path)
+    if described.beside:
+        raise SnippetError(
+            f"{path.name} has weights in other files ({', '.join(described.beside)}), which no app of one file finds. "
+            "Store them inside: python3 -c \"import onnx; onnx.save(onnx.load('in.onnx'), 'out.onnx')\""
+        )
+    text = described.metadata.get("contract")
     if text is None:
         return Contract(*ends, layout=""), False
     try:
         contract = Contract.from_json(json.loads(text))
         breaches = contract.breaches(ends)
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise ArtifactError(f"the contract in {path} cannot be read ({type(error).__name__}: {error}).") from error
     if breaches:
         raise ArtifactError(f"{path} breaks the contract that it carries: {'; '.join(breaches)}. Export it again.")
@@ -107,29 +117,33 @@ def _flags(path: Path, contract: Contract) -> set[str]:
                 f"{path.name} takes {source.dtype} with scale {source.scale:.6g} and zero point {source.zero_point}, "
                 "which is not one step a grey level."
             )
+    elif source.dtype == "int8":
+        raise SnippetError(f"{path.name} takes int8 and does not say what its numbers mean.")
     if len(sink.shape) != 2 or (sink.dtype != "float32" and sink.scale is None):
         raise SnippetError(f"{path.name} gives {_words(sink)}: not ten numbers an image whose meaning is known.")
-    flags = {source.dtype, "any" if source.shape[0] is None else "fixed"}
+    if "\0" in source.name + sink.name:
+        raise SnippetError(f"{path.name} has a null character in the name of an end, which no C string can have.")
+    flags = {source.dtype, f"gives {sink.dtype}", "any" if source.shape[0] is None else "fixed"}
     flags |= {"real" if sink.scale is None else "quantized"}
     return flags | ({"logits"} if _logits(sink) else {"plain"})
 
 
-def _values(path: Path, contract: Contract) -> dict[str, object]:
+def _values(path: Path, contract: Contract, language: str) -> dict[str, object]:
     """Give what stands for the `$names`; an `any` batch is counted from the pixels, in C and C++ it is 1."""
     source, sink = contract.input, contract.output
-    name = " ".join(path.name.split())  # it stands in a comment of one line
+    name = _comment(path.name)
     batch, rest = source.shape[0], ", ".join(str(size or 1) for size in source.shape[1:])
     return {
-        "given": f"{name} takes {_words(source)};",
-        "gives": f"gives {_words(sink)}.",
+        "given": f"{name} takes {_comment(_words(source))};",
+        "gives": f"gives {_comment(_words(sink))}.",
         "unsaid": UNSAID.format(
             "pixels / 255" if source.dtype == "float32" else "pixels", "logits" if _logits(sink) else "probabilities"
         ),
         "name": name,
-        "file": _quoted(path.name),
-        "url": _quoted(quote(path.name)),
-        "input": _quoted(source.name),
-        "output": _quoted(sink.name),
+        "file": _quoted(path.name, language),
+        "url": _quoted(quote(path.name), language),
+        "input": _quoted(source.name, language),
+        "output": _quoted(sink.name, language),
         "ortype": ORT_TYPES.get(source.dtype),
         "bytes": (batch or 1) * 784,
         "one_batch": batch or 1,
@@ -156,6 +170,22 @@ def _words(tensor: Tensor) -> str:
     return " ".join((end(tensor.name, tensor.dtype, dims) + meaning + quantized).split())
 
 
-def _quoted(text: str) -> str:
-    """Write a string as all five languages read it."""
-    return json.dumps(text, ensure_ascii=False)
+def _comment(text: str) -> str:
+    """Write a string so that it stays in a comment of one line, and is no encoding to Python (`# coding=…`)."""
+    shown = "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))
+    return re.sub(r"coding(?=[:=])", "coding ", shown)
+
+
+def _quoted(text: str, language: str) -> str:
+    """Write a string literal; what does not print is escaped, so that the code shows all that it says."""
+    return f'"{"".join(_escaped(char, language) for char in text)}"'
+
+
+def _escaped(char: str, language: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if language in ESCAPES:
+        return char if char.isprintable() else ESCAPES[language].format(ord(char))
+    if char == "?":
+        return "\\?"  # ?? begins a trigraph in ISO C
+    return char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode())

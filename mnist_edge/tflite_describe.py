@@ -2,11 +2,13 @@
 
 import json
 import math
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from mnist_edge.errors import ArtifactError, MissingRuntime
+from mnist_edge.files import DAMAGED
 from mnist_edge.formats.base import Description, Executed, Operator, end
 from mnist_edge.imports import installed, need, pip_install
 
@@ -17,15 +19,19 @@ SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_
 
 def describe(path: Path, metadata_name: str) -> Description:
     """Read a `.tflite` file; `metadata_name` is our JSON in the zip behind it. Raises ArtifactError."""
+    try:
+        return _described(path, metadata_name)
+    except (*DAMAGED, IndexError, MemoryError, struct.error) as error:
+        raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
+
+
+def _described(path: Path, metadata_name: str) -> Description:
     schema = _schema()
     content = path.read_bytes()
-    try:
-        model = schema.ModelT.InitFromPackedBuf(content, 0)
-        codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
-        graph = model.subgraphs[0]
-        weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    except (ValueError, IndexError, TypeError, AttributeError, MemoryError) as error:
-        raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
+    graph = model.subgraphs[0]
+    weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
     counts = Counter((names.get(codes[op.opcodeIndex][0], "?"), codes[op.opcodeIndex][1]) for op in graph.operators)
@@ -111,7 +117,7 @@ def _metadata(path: Path, name: str) -> dict[str, str]:
                 return {}
             content = json.loads(archive.read(name))
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
-    except (zipfile.BadZipFile, zlib.error, ValueError, AttributeError) as error:
+    except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
         raise ArtifactError(f"{path} was changed: its {name} cannot be read ({error}). Export it again.") from error
 
 

@@ -36,6 +36,7 @@ FLOORS = (
         "reference",
         "models",
         "formats.base",
+        "formats.ends",
         "significance",
         "boards",
     ),

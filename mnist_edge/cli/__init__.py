@@ -9,13 +9,13 @@ from typing import NoReturn
 import click
 
 from mnist_edge import __version__
-from mnist_edge.cli.common import Interrupt
+from mnist_edge.cli.common import Interrupt, Whole
 from mnist_edge.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
 
 
-class Commands(click.Group):
+class Commands(Whole):
     """Imports a command's module when that command is asked for: `predict` is not to wait for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -79,5 +79,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
+    click.echo(f"error: {''.join(shown)}", err=True)
     sys.exit(WRONG)

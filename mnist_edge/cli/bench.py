@@ -29,8 +29,7 @@ def command(
     """Time every exported file on this machine: batch 1, interleaved.
 
     Says in what state the machine was, before and after, and warns where it was throttled or its clock changed. The raw
-    samples
-    are kept in the folder's bench.json, from which mnist-edge report takes latencies.
+    samples are kept in the folder's bench.json, from which mnist-edge report takes latencies.
 
     \b
     Example: mnist-edge bench exports/cnn

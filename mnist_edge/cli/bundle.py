@@ -16,12 +16,13 @@ TARGETS = ("rpi", "rpi-32bit")
 @click.option("--python", "pythons", multiple=True, help="Wheels for this Python only, 3.11 or 3.13; may be repeated.")
 @click.option("--out", type=PATH, help="The archive to write. Default: MODEL-TARGET.tar.gz here.")
 def command(folder: Path, target: str, wheels: bool, pythons: tuple[str, ...], out: Path | None) -> None:
-    """Pack an export for a board: artifacts, manifest, reference.npz, our own wheel and a short README.
+    """Pack an export for a board: the files that run there, manifest, reference.npz, our own wheel and a short README.
 
     \b
     Example: mnist-edge bundle exports/cnn
              mnist-edge bundle exports/cnn --wheels --python 3.13
     """
+    from mnist_edge.artifact import Manifest
     from mnist_edge.bundle import bundle, systems
     from mnist_edge.report import size
 
@@ -33,7 +34,10 @@ def command(folder: Path, target: str, wheels: bool, pythons: tuple[str, ...], o
     path = out or Path(f"{folder.resolve().name}-{target}.tar.gz")
     if wheels:
         say("Downloading wheels …")
-    bundle(folder, path, target, [known[name] for name in pythons or known] if wheels else ())
+    packed = bundle(folder, path, target, [known[name] for name in pythons or known] if wheels else ())
+    inside = {artifact.path.name for artifact in packed.artifacts}
+    if left_out := [item.path.name for item in Manifest.read(folder).artifacts if item.path.name not in inside]:
+        say(f"Left out, as there is no runtime for them on {target}: {', '.join(left_out)}.")
     say(f"Wrote {path} ({size(path.stat().st_size)}).")
     say(f"Next: scp {path} pi@board: && ssh pi@board tar -xzf {path.name}; its README says the rest. Or all in one:")
     say(f"Next: mnist-edge device run pi@board {folder}{' --wheels' if wheels else ''}")

@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+
+class Named(click.Path):
+    """A path that every runtime can open and every report can print: its name is text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a name whose bytes are not UTF-8."""
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            name = str(value).encode(errors="backslashreplace").decode()
+            self.fail(f"the name {name} is not UTF-8, which the runtimes cannot open. Rename it.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = Named(path_type=Path)
 DEFAULT_FOLDER = Path("exports/cnn")
 
 model_option = click.option("--model", default="cnn", show_default=True, help="A name from mnist-edge models.")
@@ -40,6 +54,16 @@ tolerance_option = click.option(
 )
 json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
+
+
+class Whole(click.Group):
+    """Lists its commands with their whole first sentence, which click would cut at the end of the line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list, wrapped."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
 
 
 class Interrupt:
@@ -69,8 +93,11 @@ def check_writable(folder: Path) -> None:
     import tempfile
 
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error  # not the temporary file's name
 
 
 def verbose_option(function: Function) -> Function:
@@ -130,6 +157,16 @@ def limits(flags: tuple[str, ...]) -> dict[str, float]:
     from mnist_edge.tolerance import from_flags, from_project
 
     return {**from_project(Path.cwd()), **from_flags(flags)}
+
+
+def tell_unused(flags: tuple[str, ...], report: "ParityReport") -> None:
+    """Say which limits of the command line hold for nothing that was checked."""
+    from mnist_edge.tolerance import from_flags
+
+    judged = {f"{item.artifact.precision}.{finding.limit.name}" for item in report.results for finding in item.findings}
+    for name in from_flags(flags):
+        if not any(used == name or used.endswith(f".{name}") for used in judged):
+            say(f"Note: --tolerance {name} limits nothing here: no file was checked that it is for.")
 
 
 def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "ParityReport") -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import check_writable, console, folder_argument, say
+from mnist_edge.cli.common import Whole, check_writable, console, folder_argument, say
 
 BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
 
 
-@click.group("device")
+@click.group("device", cls=Whole)
 def command() -> None:
     """Prove an export on a board over ssh, or on a Raspberry Pi's real userland without the board.
 

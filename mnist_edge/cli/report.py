@@ -11,6 +11,7 @@ from mnist_edge.cli.common import (
     limits,
     refuse_other_data,
     say,
+    tell_unused,
     tolerance_option,
     verbose_option,
 )
@@ -63,6 +64,7 @@ def command(
     check_writable(target)
     result = verify(folder, dataset, given)
     refuse_other_data(data, dataset, result)
+    tell_unused(tolerance, result)
     for suffix, text in render(result, read(folder), strict, joined).items():
         path = target / f"report{suffix}"
         with staged(path) as temporary:

@@ -16,6 +16,7 @@ from mnist_edge.cli.common import (
     print_json,
     refuse_other_data,
     say,
+    tell_unused,
     tolerance_option,
     verbose_option,
 )
@@ -121,6 +122,7 @@ def _verify(
             raise click.UsageError(f"there is no precision {precision!r}. Say one of {', '.join(Precision)}.")
         result = verify_file(target, reference, dataset, Precision(precision) if precision else None, given)
     refuse_other_data(data, dataset, result)
+    tell_unused(tolerance, result)
     return result
 
 

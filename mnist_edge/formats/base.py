@@ -101,7 +101,10 @@ class Executed:
 
 @dataclass(frozen=True)
 class Description:
-    """What `inspect` tells of any file. `sizes` are bytes by part; `executed` is None where no runtime is installed."""
+    """What `inspect` tells of any file.
+
+    `sizes` are bytes by part; `executed` is None where no runtime is installed; `beside` names files that hold weights.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -114,6 +117,7 @@ class Description:
     metadata: dict[str, str]
     executed: Executed | None = None
     footprint: Footprint | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ class BatchRunner(ABC):
     def run(self, images: Images) -> Probabilities:
         """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
         if len(images) == self.batch:  # one call, as an app makes it
-            outputs = self._call((images if self._raw else self._table[images]).reshape(self._shape))
+            outputs = self._call((images if self._raw else self._table[images]).reshape(self._shape)).reshape(-1, 10)
         else:
             outputs = np.empty((-(-len(images) // self.batch), self.batch, 10), np.float32)
             for index, pixels in enumerate(self.parts(images)):

@@ -1,7 +1,6 @@
 """C: a full-integer TFLite model as an array with a header, for TensorFlow Lite Micro, which runs it here too."""
 
 import json
-import math
 import struct
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from mnist_edge import c_source
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, MissingRuntime, UnsupportedPrecision
 from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request
+from mnist_edge.formats.ends import image_and_numbers
 from mnist_edge.formats.target import Footprint
 from mnist_edge.formats.tflite import FORMAT as TFLITE
 from mnist_edge.formats.tflite import without_metadata
@@ -35,6 +35,7 @@ class Runner(BatchRunner):
     """A TensorFlow Lite Micro interpreter with one input and one output, in the arena that its header gives."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         content, told = c_source.read(path)
         arena = told.get("arena")
         if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
@@ -46,11 +47,10 @@ class Runner(BatchRunner):
         except DAMAGED as error:
             within = "" if arena is None else f" with {arena} bytes of arena"
             raise ArtifactError(f"{path} does not run in {RUNTIME}{within} ({error}).") from error
-        source, sink = ends
-        if math.prod(size or 1 for size in source.shape[1:]) != 784 or sink.shape[-1] != 10:
-            raise ArtifactError(f"{path} takes {source.shape} and gives {sink.shape}, not one 28×28 image and ten.")
+        source, sink = image_and_numbers(path, ends[:1], ends[1:])
         header = path.with_suffix(".h")
-        if "title" in told and header.is_file() and header.read_text(encoding="utf-8") != _header(content, ends, told):
+        wanted = _header(content, ends, told).encode() if "title" in told and header.is_file() else None
+        if wanted is not None and header.read_bytes() != wanted:
             raise ArtifactError(
                 f"{header} was changed: it is not what belongs to the array in {path.name}. Export again."
             )
@@ -58,9 +58,12 @@ class Runner(BatchRunner):
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        self._interpreter.set_input(pixels, 0)
-        self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_output(0)
+        try:
+            self._interpreter.set_input(pixels, 0)
+            self._interpreter.invoke()
+            output: NDArray[Any] = self._interpreter.get_output(0)
+        except DAMAGED as error:
+            raise ArtifactError(f"{self._path} does not run in {RUNTIME} ({error}).") from error
         return output
 
 

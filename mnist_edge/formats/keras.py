@@ -19,6 +19,8 @@ from mnist_edge.serving import without_softmax
 BATCH = 1000
 LOGITS = "logits"
 LAYOUTS = {4: "HWIO", 2: "IO"}
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, ImportError)
+"""What Keras raises on an archive of its form with other content."""
 
 
 def scaled(images: Images) -> Probabilities:
@@ -46,6 +48,7 @@ def load_model(path: Path) -> Any:
         MissingRuntime: TensorFlow is not installed.
     """
     import zipfile
+    import zlib
 
     keras = need_keras(f"reading {path.name}")
     if path.is_file() and not zipfile.is_zipfile(path):
@@ -53,10 +56,10 @@ def load_model(path: Path) -> Any:
     try:
         with quiet():
             model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        shapes = model.input_shape, model.output_shape
+    except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
-    shapes = model.input_shape, model.output_shape
     if shapes != ((None, 28, 28, 1), (None, 10)):
         raise ArtifactError(f"{path} takes {shapes[0]} and gives {shapes[1]}, not (None, 28, 28, 1) and (None, 10).")
     return model

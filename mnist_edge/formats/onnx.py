@@ -12,6 +12,7 @@ from mnist_edge import onnx_describe, onnx_graph, onnx_int8, onnx_trace
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, UnsupportedPrecision
 from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request, pixel_table
+from mnist_edge.formats.ends import image_and_numbers
 from mnist_edge.imports import installed, need
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import INPUT, serving
@@ -26,14 +27,13 @@ class Runner(BatchRunner):
         self._path = path
         self._session = session(path, threads, **settings)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape
-        sizes = [size for size in shape[1:] if isinstance(size, int)]
-        if len(inputs) != 1 or np.prod(sizes) != 784 or outputs[0].shape[-1] != 10:
-            raise ArtifactError(
-                f"{path} takes {shape} and gives {outputs[0].shape}: not one 28×28 image in, ten probabilities out."
-            )
-        self._input, self._output = inputs[0].name, outputs[0].name
-        self._prepare(_end(inputs[0]), _end(outputs[0]), batch)
+        try:
+            ends = [*map(_end, inputs)], [*map(_end, outputs)]
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{path} is damaged: the name of an end is not UTF-8.") from error
+        source, sink = image_and_numbers(path, *ends)
+        self._input, self._output = source.name, sink.name
+        self._prepare(source, sink, batch)
         self._binding = self._session.io_binding()
         self._binding.bind_cpu_input(self._input, np.zeros(self._shape, self._table.dtype))
         self._binding.bind_output(self._output)
@@ -52,9 +52,9 @@ class Runner(BatchRunner):
 
 def _end(given: Any) -> Tensor:
     """Give an input or output of a session; ONNX keeps scales inside the graph."""
-    kind = given.type[7:-1]  # tensor(…)
+    kind = given.type[7:-1] if given.type.startswith("tensor(") else given.type
     shape = tuple(size if isinstance(size, int) else None for size in given.shape)
-    return Tensor(given.name, {"float": "float32", "float16": "float16"}.get(kind, kind), shape, "")
+    return Tensor(given.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
 
 
 class Onnx:

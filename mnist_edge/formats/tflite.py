@@ -1,7 +1,6 @@
 """TFLite: written by TensorFlow's converter, run by LiteRT, tflite-runtime or TensorFlow's own interpreter."""
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from mnist_edge import tflite_describe, tflite_graph, tflite_trace
 from mnist_edge.artifact import Contract, Ends, Precision, Tensor
 from mnist_edge.errors import ArtifactError, ConversionError, MissingRuntime, UnsupportedPrecision
 from mnist_edge.formats.base import BatchRunner, Description, Images, Inside, Request, pixel_table
+from mnist_edge.formats.ends import image_and_numbers
 from mnist_edge.imports import installed, need
 from mnist_edge.quiet import quiet
 from mnist_edge.serving import least_logit, serving
@@ -28,40 +28,54 @@ class Runner(BatchRunner):
     """An interpreter with one input and one output."""
 
     def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
-        self._interpreter = interpreter(path, threads, **settings)
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        source, sink = inputs[0], outputs[0]
-        shape, given = (tuple(int(size) for size in end["shape"]) for end in (source, sink))
-        if len(inputs) != 1 or math.prod(shape[1:]) != 784 or given[-1] != 10:
-            raise ArtifactError(
-                f"{path} takes {list(shape)} and gives {list(given)}: not one 28×28 image in, ten probabilities out."
-            )
-        self._input, self._output = source["index"], sink["index"]
-        signatures = list(self._interpreter.get_signature_list().values())
-        names = [*signatures[0]["inputs"], *signatures[0]["outputs"]] if signatures else [source["name"], sink["name"]]
-        self._prepare(_end(source, names[0]), _end(sink, names[-1]), batch)
-        if self.batch != shape[0]:
+        self._path, self._interpreter = path, interpreter(path, threads, **settings)
+        try:
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            names = _names(self._interpreter)
+        except ValueError as error:  # a name that is not UTF-8, or a signature of other tensors
+            raise ArtifactError(f"{path} is damaged ({_reason(error)}).") from error
+        ends = ([_end(details, names) for details in given] for given in (inputs, outputs))
+        self._prepare(*image_and_numbers(path, *ends), batch)
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        if self.batch != inputs[0]["shape"][0]:
             try:
                 self._interpreter.resize_tensor_input(self._input, self._shape)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[0][:200]
-                raise ArtifactError(f"{path} does not take {self.batch} images a call ({reason}).") from error
+                raise ArtifactError(f"{path} does not take {self.batch} images a call ({_reason(error)}).") from error
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        self._interpreter.set_tensor(self._input, pixels)
-        self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_tensor(self._output)
+        try:
+            self._interpreter.set_tensor(self._input, pixels)
+            self._interpreter.invoke()
+            output: NDArray[Any] = self._interpreter.get_tensor(self._output)
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{self._path} does not run ({_reason(error)}).") from error
         return output
 
 
-def _end(details: Any, name: str) -> Tensor:
-    """Give an input or output of an interpreter, under its name in the signature."""
+def _names(opened: Any) -> dict[int, str]:
+    """Give the names that the first signature has for tensors, by their index; none where the file has no signature."""
+    signatures = list(opened.get_signature_list())
+    if not signatures:
+        return {}
+    runner = opened.get_signature_runner(signatures[0])
+    named = {**runner.get_input_details(), **runner.get_output_details()}
+    return {details["index"]: name for name, details in named.items()}
+
+
+def _end(details: Any, names: dict[int, str]) -> Tensor:
+    """Give an input or output of an interpreter."""
     scale, zero_point = details["quantization"]
     shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
     quantized = (float(scale), int(zero_point)) if scale else (None, None)
+    name = names.get(details["index"], details["name"])
     return Tensor(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 class TFLite:
@@ -121,7 +135,10 @@ class TFLite:
         with self.open(path) as runner:
             parts = list(runner.parts(images))
         opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
-        return tflite_trace.look_inside(opened, parts, len(images))
+        try:
+            return tflite_trace.look_inside(opened, parts, len(images))
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{path} does not run operator by operator ({_reason(error)}).") from error
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""
@@ -153,8 +170,7 @@ def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
             opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
             opened.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({reason}).") from error
+        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({_reason(error)}).") from error
     return opened
 
 
