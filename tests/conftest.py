@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from debian13 import Debian13, tree
+from printed import App, npm, served
 
 from mnist_edge import data
 from mnist_edge.artifact import Ends, Precision
@@ -27,6 +28,7 @@ from mnist_edge.imports import installed
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
+ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
 MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -192,6 +194,29 @@ def page(context: "Callable[..., BrowserContext]", address: str) -> "Page":
     from drawing import opened
 
     return opened(context(viewport={"width": 1280, "height": 800}), address)
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What the Node example installs."""
+    folder = tmp_path_factory.mktemp("node")
+    yield npm(ROOT / "examples" / "node", folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def app(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Chromium, on a folder with onnxruntime-web and LiteRT.js."""
+    folder = tmp_path_factory.mktemp("app")
+    npm(ROOT / "mnist_edge" / "web", folder)
+    with served(folder) as address:
+        opened = App(browser.new_page(), folder, address)
+        yield opened
+        opened.page.close()
+    shutil.rmtree(folder)
+    assert opened.asked
+    assert [url for url in opened.asked if not url.startswith((opened.address, "blob:", "data:"))] == []
+    assert not opened.errors
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,10 +1,14 @@
-"""Runs the code that `snippet` prints, in its own language, on what the test file's fixtures installed."""
+"""Runs the code that `snippet` prints, in its own language, on what the shared fixtures installed."""
 
 import http.server
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +35,15 @@ def npm(package: Path, folder: Path) -> Path:
     return folder / "node_modules"
 
 
-class Browser:
-    """A page of headless Chromium, and the folder that a server on loopback gives it."""
+class App:
+    """A page of headless Chromium that imports what is printed, from the folder that a server on loopback gives it."""
 
     def __init__(self, page: "Page", folder: Path, address: str) -> None:
         self.page, self.folder, self.address = page, folder, address
         self.asked: list[str] = []
+        self.errors: list[str] = []
         page.on("request", lambda request: self.asked.append(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def classify(self, code: str, images: NDArray[np.uint8]) -> list[list[float]]:
         """Load the printed module in a page with the import map that it asks for, and call it image by image."""
@@ -71,10 +77,21 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback, and give its address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 def compiled(debian: Debian13, folder: Path, code: str, source: str, pixels: bytes) -> str:
-    """Compile with the command that the code itself names, under the sanitizers, and run it."""
+    """Compile with the command that the code itself names, trigraphs and sanitizers on, and run it."""
     (command,) = re.findall(rf"^// ((?:cc|c\+\+) {re.escape(source)} .*)$", code, flags=re.M)
-    flags = "-std=c11 -pedantic $CFLAGS" if source.endswith(".c") else "-std=c++17 -pedantic $CXXFLAGS"
+    flags = "-std=c11 -pedantic $CFLAGS" if source.endswith(".c") else "-std=c++17 -trigraphs -pedantic $CXXFLAGS"
     built = debian.run(command.replace(source, f"{flags} {source}"), folder)
     assert built.returncode == 0, built.stderr
     ran = debian.run("./digit", folder, stdin=pixels)
@@ -96,12 +113,14 @@ def run_as_printed(command: list[str], folder: Path, pixels: bytes) -> str:
 def outputs(
     code: str, language: str, file: Path, images: NDArray[np.uint8], folder: Path, request: pytest.FixtureRequest
 ) -> NDArray[np.float64]:
-    """Run the printed code beside its file, as it is, and give what it makes of the images, `[N, 10]`."""
+    """Run the printed code beside a copy of its file, as it is, and give what it makes of the images, `[N, 10]`."""
     source, pixels = SOURCES[language], images.tobytes()
     if language == "js":
-        browser: Browser = request.getfixturevalue("browser")
-        shutil.copy(file, browser.folder)
-        return np.array(browser.classify(code, images))
+        app: App = request.getfixturevalue("app")
+        shutil.copy(file, app.folder)
+        return np.array(app.classify(code, images))
+    folder = folder / language
+    folder.mkdir()
     shutil.copy(file, folder)
     (folder / source).write_text(code, encoding="utf-8")
     if language == "python":

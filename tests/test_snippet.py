@@ -1,18 +1,15 @@
 """The code that `snippet` prints runs the file that it was printed for, in its own language, on golden images."""
 
-import http.server
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Run
-from printed import Browser, Quiet, npm, outputs
+from printed import SOURCES, App, outputs
 
 from mnist_edge import tolerance
 from mnist_edge.artifact import Manifest
@@ -20,9 +17,6 @@ from mnist_edge.data import Dataset
 from mnist_edge.reference import Reference
 from mnist_edge.snippet import snippet
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = Path("/usr/bin/chromium")
-LANGUAGES = ("python", "js", "node", "cpp", "c")
 EVERY_TENTH = slice(None, None, 10)
 # beside the default files: each with the ends that it has and the formats it exists in
 VARIANTS = """
@@ -54,10 +48,10 @@ REFUSED = {
     ("cnn-int8.tflite", "node"): "LiteRT.js needs a browser",
     ("cnn-int8.tflite", "cpp"): "TFLite library for C++",
     ("cnn-int8.tflite", "c"): "TFLite library for C,",
-    **{("model.keras", language): "Give the .onnx or .tflite file" for language in LANGUAGES},
+    **{("model.keras", language): "Give the .onnx or .tflite file" for language in SOURCES},
 }
 CASES = [
-    *((name, language) for name in ONNX for language in LANGUAGES),
+    *((name, language) for name in ONNX for language in SOURCES),
     *((name, "python") for name in (*TFLITE, *FULL_INTEGER)),
     *((name, "js") for name in TFLITE if (name, "js") not in REFUSED),
 ]
@@ -73,36 +67,6 @@ def files(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     done = subprocess.run([sys.executable, "-c", VARIANTS, folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return lambda name: (folder if name.startswith("mlp-") else exports / "cnn") / name
-
-
-@pytest.fixture(scope="module")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the Node example installs."""
-    folder = tmp_path_factory.mktemp("node")
-    yield npm(ROOT / "examples" / "node", folder)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, on a folder with onnxruntime-web and LiteRT.js."""
-    sync = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if not CHROMIUM.is_file():
-        pytest.skip("Chromium is not here: apt-get install chromium")
-    folder = tmp_path_factory.mktemp("browser")
-    npm(ROOT / "mnist_edge" / "web", folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        opened = Browser(chromium.new_page(), folder, f"http://127.0.0.1:{server.server_port}")
-        yield opened
-        chromium.close()
-    server.shutdown()
-    server.server_close()
-    shutil.rmtree(folder)
-    assert opened.asked
-    assert [url for url in opened.asked if not url.startswith((opened.address, "blob:", "data:"))] == []
 
 
 @pytest.mark.parametrize(("name", "language"), CASES)
@@ -137,13 +101,13 @@ def test_what_does_not_exist_is_refused_with_its_reason(
     assert not done.stdout
 
 
-def test_a_file_name_is_no_url(exports: Path, browser: "Browser", tmp_path: Path) -> None:
+def test_a_file_name_is_no_url(exports: Path, app: App, tmp_path: Path) -> None:
     golden = Reference.read(exports / "mlp" / "reference.npz")
     for name in ("mlp-int8.onnx", "mlp-int8.tflite"):
         odd = tmp_path / f"50%25 a#b?c:{name}"
         shutil.copy(exports / "mlp" / name, odd)
-        shutil.copy(odd, browser.folder)
-        found = np.array(browser.classify(snippet(odd, "js"), golden.images[:5]))
+        shutil.copy(odd, app.folder)
+        found = np.array(app.classify(snippet(odd, "js"), golden.images[:5]))
         assert np.abs(found - golden.outputs[name][:5]).max() <= 1e-2
 
 
@@ -167,8 +131,7 @@ open(sys.argv[2], "wb").write(converter.convert())
 def test_uint8_outputs_become_probabilities(
     exports: Path, mnist: Dataset, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    file = tmp_path / "foreign" / "uint8.tflite"
-    file.parent.mkdir()
+    file = tmp_path / "uint8.tflite"
     command = [sys.executable, "-c", UINT8_ENDS, str(exports / "mlp" / "model.keras"), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

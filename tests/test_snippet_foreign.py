@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import pytest
 from conftest import Run
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from test_snippet_names import WAYS, numbers
+from printed import SOURCES, outputs
 
 from mnist_edge.reference import Reference
 from mnist_edge.snippet import snippet
@@ -68,14 +69,15 @@ def converted(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ran(file: Path, language: str, exports: Path, folder: Path, request: pytest.FixtureRequest) -> list[float]:
-    """Run the code of a file beside it, and give how far each image is from what Keras gives."""
+def differences(
+    file: Path, language: str, exports: Path, folder: Path, request: pytest.FixtureRequest
+) -> NDArray[np.float64]:
+    """Run the code of a file, and give how far each image is from what Keras gives, `[IMAGES]`."""
     golden = Reference.read(exports / "mlp" / "reference.npz")
-    (folder / file.name).write_bytes(file.read_bytes())
-    printed = WAYS[language](snippet(file, language), folder, golden.images[:IMAGES].tobytes(), request)
-    differences: list[float] = np.abs(numbers(printed) - golden.keras[golden.indices[:IMAGES]]).max(axis=1).tolist()
-    assert len(differences) == IMAGES
-    return differences
+    found = outputs(snippet(file, language), language, file, golden.images[:IMAGES], folder, request)
+    assert found.shape == (IMAGES, 10)
+    off: NDArray[np.float64] = np.abs(found - golden.keras[golden.indices[:IMAGES]]).max(axis=1)
+    return off
 
 
 @pytest.mark.parametrize(
@@ -96,15 +98,16 @@ def test_what_another_converter_wrote(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    assert max(ran(converted / name, language, exports, tmp_path, request)) < limit
+    assert differences(converted / name, language, exports, tmp_path, request).max() < limit
 
 
 def test_of_two_outputs_every_language_takes_the_same(
     converted: Path, exports: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    python, js = (ran(converted / "two.tflite", language, exports, tmp_path, request) for language in ("python", "js"))
+    file = converted / "two.tflite"
+    python, js = (differences(file, language, exports, tmp_path, request) for language in ("python", "js"))
     assert np.allclose(python, js, atol=1e-5)
-    assert max(python) < 1e-5 or min(python) > 0.1  # the one or the half of it
+    assert python.max() < 1e-5 or python.min() > 0.1  # the one or the half of it
 
 
 @pytest.mark.parametrize(
@@ -149,15 +152,15 @@ def network(source: tuple[int, list[int | str]], sink: tuple[int, list[int | str
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
 
 
-@pytest.mark.parametrize("language", ["python", "node", "cpp", "c", "js"])
+@pytest.mark.parametrize("language", SOURCES)
 @pytest.mark.parametrize(("dtype", "shape"), [(UINT8, [1, 784]), (FLOAT, ["n", 28, 28]), (FLOAT, ["n", "c", 28, 28])])
 def test_images_of_other_ranks(
     dtype: int, shape: list[int | str], language: str, exports: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    proto = network((dtype, shape), (FLOAT, [shape[0], 10]))
-    onnx.save(proto, tmp_path / "x.onnx")
+    proto, file = network((dtype, shape), (FLOAT, [shape[0], 10])), tmp_path / "x.onnx"
+    onnx.save(proto, file)
     images = Reference.read(exports / "mlp" / "reference.npz").images[:3]
-    found = numbers(WAYS[language](snippet(tmp_path / "x.onnx", language), tmp_path, images.tobytes(), request))
+    found = outputs(snippet(file, language), language, file, images, tmp_path, request)
     weights = onnx.numpy_helper.to_array(proto.graph.initializer[0])
     pixels = images.reshape(-1, 784) / (1 if dtype == UINT8 else 255)
     np.testing.assert_allclose(found, pixels @ weights, rtol=1e-4, atol=1e-2)
