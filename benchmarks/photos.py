@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from multiprocessing import Pool
 from pathlib import Path
 from typing import get_args
 
@@ -41,6 +42,14 @@ def missing_fonts() -> list[str]:
     """The Debian packages of the fonts that are not installed."""
     fonts = [item for half in FONT_FILES.values() for item in half.values()]
     return sorted(package for package, file in fonts if not (FONT_FOLDER / file).is_file())
+
+
+def part(half: Half, source: str, each: int, artifact: Path) -> list[Answer]:
+    """Draw and read one source of one half; for a process of its own."""
+    dataset = data.load()
+    digits = dataset.train if half == "improve" else dataset.test
+    with format_of(artifact).open(artifact) as runner:
+        return answers(half, pictures(half, digits, source, each), runner)
 
 
 def answers(half: Half, of: Iterable[Picture], runner: Runner) -> list[Answer]:
@@ -85,13 +94,9 @@ def main() -> None:
     options = parser.parse_args()
     if missing := missing_fonts():
         parser.error(f"fonts are missing: apt-get install {' '.join(missing)}")
-    dataset = data.load()
-    found: list[Answer] = []
-    with format_of(options.artifact).open(options.artifact) as runner:
-        for half in get_args(Half):
-            digits = dataset.train if half == "improve" else dataset.test
-            for source in SOURCES:
-                found += answers(half, pictures(half, digits, source, options.each), runner)
+    parts = [(half, source, options.each, options.artifact) for half in get_args(Half) for source in SOURCES]
+    with Pool() as pool:
+        found = [answer for one in pool.starmap(part, parts, chunksize=1) for answer in one]
     guessed = []
     for name, grey in hopeless().items():
         try:
