@@ -42,6 +42,8 @@ def test_bars_move_while_drawing(page: Page) -> None:
     page.mouse.move(x + 0.3 * side, y + 0.25 * side)
     page.mouse.down()
     page.mouse.move(x + 0.7 * side, y + 0.25 * side, steps=6)
+    expect(page.locator("#digit")).to_have_text("no digit found")  # a dash is none yet
+    page.mouse.move(x + 0.6 * side, y + 0.5 * side, steps=6)
     expect(page.locator("#digit")).not_to_have_text("no digit found")
     first = page.locator("#bars").inner_text()
     page.mouse.move(x + 0.45 * side, y + 0.82 * side, steps=6)
@@ -190,9 +192,9 @@ def test_a_phone(context: Callable[..., BrowserContext], address: str) -> None:
     for _ in range(2):  # the tap right after a fast stroke counts, too
         page.get_by_role("button", name="Clear").tap()
         expect(page.locator("#digit")).to_have_text("no digit found")
-        send("touchStart", (0.3, 0.25))
-        send("touchMove", (0.5, 0.25))
-        send("touchMove", (0.7, 0.25))
+        send("touchStart", (0.5, 0.25))
+        send("touchMove", (0.5, 0.45))
+        send("touchMove", (0.5, 0.75))
         send("touchEnd")
         expect(page.locator("#digit")).not_to_have_text("no digit found")
 
