@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_edge.errors import PictureError
-from mnist_edge.grid import boxes_of, components, longer_of, outline
+from mnist_edge.grid import boxes_of, components, extreme, longer_of, outline
 
 if TYPE_CHECKING:
     from mnist_edge.grid import Mask, Values
@@ -20,7 +20,6 @@ LARGE = 64  # the longer side from which a picture can have lines, blobs and noi
 WINDING = 12  # a digit's outline is at most this many times its longer side; a texture's is longer
 BUSY = 6  # the same for all that stands out, and the picture
 PARTS = 4  # strokes that do not touch
-FAINT = 100  # of 255; ink as faint as this is a thin pen's, and else a shadow, a smear or a line's rest
 
 
 def is_busy(ink: Values) -> bool:
@@ -65,7 +64,7 @@ def one_digit(ink: Values, top: int) -> Mask:
         raise PictureError(NOT_ONE)
     if longer_of(box) * 16 < max(ink.shape):
         raise PictureError(TOO_SMALL)
-    if max(ink.shape) >= LARGE and is_paper(digit, box, top):
+    if max(ink.shape) >= LARGE and is_dash(box, ink.shape):
         raise PictureError(NOTHING)
     return digit
 
@@ -78,11 +77,14 @@ def is_beside(box: Values, boxes: Values) -> Mask:
     return found
 
 
-def is_paper(digit: Mask, box: Values, top: int) -> bool:
-    """Whether a digit is a line's rest, a shadow's edge or a smear: cut off by the border, or faint and broad."""
-    height, width = (int(1 - box[end] - box[2 + end]) for end in (0, 1))
-    cut_off = bool((box == np.array([0, 0, *(1 - side for side in digit.shape)])).any())
-    edge = int(outline(digit).sum())
-    dash = width > 2 * height or (cut_off and height > 6 * width)
-    broad = int(digit.sum()) * 20 > edge * max(height, width)
-    return dash or (top < FAINT and (cut_off or broad))
+def is_dash(box: Values, shape: tuple[int, ...]) -> bool:
+    """Whether a box is too wide for a digit, or a line's that the border cuts off."""
+    height, width = (1 - box[end] - box[2 + end] for end in (0, 1))
+    cut_off = (box == np.array([0, 0, *(1 - side for side in shape)])).any()
+    return bool(width > 2 * height or (cut_off and height > 6 * width))
+
+
+def is_soft(ink: Values, digit: Mask) -> bool:
+    """Whether there is much ink close around the digit, too: a stroke has an edge, light and shadow fade."""
+    around = extreme(digit, 3, np.logical_or) & ~extreme(digit, 1, np.logical_or)
+    return bool(ink[around].sum() * digit.sum() * 3 > ink[digit].sum() * around.sum())

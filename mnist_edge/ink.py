@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_edge.digit import LARGE, NOTHING, is_busy, one_digit
+from mnist_edge.digit import LARGE, NOTHING, is_busy, is_soft, one_digit
 from mnist_edge.errors import PictureError
 from mnist_edge.grid import box_of, boxes_of, components, cut, extreme, longer_of, mean_around, outline, painted, runs
 
@@ -34,6 +34,8 @@ def digit_ink(picture: Values) -> Values:
         if not is_busy(ink):  # else smooth more: it may be noise
             break
     digit = one_digit(ink, top)
+    if max(grey.shape) >= LARGE and is_soft(sharp, digit):
+        raise PictureError(NOTHING)
     return cut(np.where(extreme(digit, 1, np.logical_or), sharp, 0), digit)
 
 

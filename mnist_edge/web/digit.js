@@ -3,7 +3,7 @@
  * in the same order on whole numbers.
  */
 
-import { components, count, longerOf, map, measured, outline } from "./grid.js";
+import { components, count, extreme, longerOf, map, measured, outline } from "./grid.js";
 
 export const NOTHING = "no digit found: nothing stands out from the background, or it is very small.";
 const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
@@ -13,7 +13,6 @@ export const LARGE = 64; // the longer side from which a picture can have lines,
 const WINDING = 12; // a digit's outline is at most this many times its longer side; a texture's is longer
 const BUSY = 6; // the same for all that stands out, and the picture
 const PARTS = 4; // strokes that do not touch
-const FAINT = 100; // of 255; ink as faint as this is a thin pen's, and else a shadow, a smear or a line's rest
 
 /** A picture that shows no digit; the message is the one that `mnist-edge predict` gives. */
 export class NoDigit extends Error {}
@@ -55,7 +54,7 @@ export function oneDigit(ink, top) {
   if (chosen.size > PARTS || mass * 2 < total) throw new NoDigit(NOT_ONE);
   if (count(outline(digit)) > WINDING * longerOf(box)) throw new NoDigit(NOT_ONE);
   if (longerOf(box) * 16 < side) throw new NoDigit(TOO_SMALL);
-  if (side >= LARGE && isPaper(digit, box, top)) throw new NoDigit(NOTHING);
+  if (side >= LARGE && isDash(box, ink)) throw new NoDigit(NOTHING);
   return digit;
 }
 
@@ -66,11 +65,17 @@ function isBeside(box, other) {
   return height * 5 > (1 - box[0] - box[2]) * 3 && common * 4 < Math.min(width, 1 - box[1] - box[3]);
 }
 
-/** Whether a digit is a line's rest, a shadow's edge or a smear: cut off by the border, or faint and broad. */
-function isPaper(digit, box, top) {
+/** Whether a box is too wide for a digit, or a line's that the border cuts off. */
+function isDash(box, picture) {
   const [height, width] = [0, 1].map((end) => 1 - box[end] - box[2 + end]);
-  const cutOff = box[0] === 0 || box[1] === 0 || -box[2] === digit.height - 1 || -box[3] === digit.width - 1;
-  const dash = width > 2 * height || (cutOff && height > 6 * width);
-  const broad = count(digit) * 20 > count(outline(digit)) * Math.max(height, width);
-  return dash || (top < FAINT && (cutOff || broad));
+  const cutOff = box[0] === 0 || box[1] === 0 || -box[2] === picture.height - 1 || -box[3] === picture.width - 1;
+  return width > 2 * height || (cutOff && height > 6 * width);
+}
+
+/** Whether there is much ink close around the digit, too: a stroke has an edge, light and shadow fade. */
+export function isSoft(ink, digit) {
+  const [near, wide] = [1, 3].map((radius) => extreme(digit, radius, Math.max));
+  const around = map(wide, (value, i) => value - near.at[i]);
+  const sum = (mask) => ink.at.reduce((total, value, i) => total + (mask.at[i] ? value : 0), 0);
+  return sum(around) * count(digit) * 3 > sum(digit) * count(around);
 }
