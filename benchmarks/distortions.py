@@ -105,7 +105,7 @@ def light(scene: Scene, kind: int) -> None:
 
 
 def rotation(scene: Scene, kind: int) -> None:
-    """Turned by up to 15° | the same, and seen in perspective | the same, on a sheet that is not flat"""
+    """Turned by up to 15° | turned, and seen in perspective | turned by up to 15°, on a sheet that is not flat"""
     scene.turn = scene.between(-15, 15)
     if kind == 1:
         scene.tilt = scene.between(-0.3, 0.3), scene.between(-0.3, 0.3)
@@ -176,14 +176,14 @@ def off_centre(scene: Scene, kind: int) -> None:
 
 
 def pencil(scene: Scene, kind: int) -> None:
-    """A light, thin pencil on ruled paper | on squared paper | on a school's lines, running dry"""
+    """A light pencil on ruled paper | a grainy one on squared paper | one that runs dry on a school's lines"""
     thin(scene, kind)
     scene.ink = scene.between(0.3, 0.5)
     lines(scene, kind)
 
 
 def photo(scene: Scene, kind: int) -> None:
-    """All of it, each a little: what a phone sees of a note in bad light | the same of the second | and of the third"""
+    """Lines, light, blur and noise of the first kinds at once | of the second kinds | of the third kinds"""
     scene.width = scene.between(0.35, 0.9)
     scene.turn = scene.between(-6, 6)
     for distortion in (lines, light, blur, noise):
@@ -191,7 +191,7 @@ def photo(scene: Scene, kind: int) -> None:
 
 
 def plain(scene: Scene, kind: int) -> None:
-    """Nothing but paper, ink, size and place | the same | the same"""
+    """Nothing but paper, ink, size and place | nothing but those | nothing but those"""
 
 
 DISTORTIONS: dict[str, Callable[[Scene, int], None]] = {

@@ -86,6 +86,25 @@ def table(half: Half, found: list[Answer]) -> list[str]:
     return lines
 
 
+def tables(found: list[Answer], guessed: list[str]) -> list[str]:
+    """The lines of photos.md."""
+    lines = []
+    for half in reversed(get_args(Half)):
+        lines += [f"The half `{half}`:", "", *table(half, found), "", "What each is there:", ""]
+        for name, each in DISTORTIONS.items():
+            kinds = (each.__doc__ or "").split(" | ")
+            lines.append(f"- {name}: {'; or '.join(kinds[kind] for kind in KINDS[half])}")
+        lines += ["", "| font | right |", "|---|---|"]
+        for name, (package, _) in FONT_FILES[half].items():
+            lines.append(f"| {name} (`{package}`) | {share([x for x in found if x.source == name])} |")
+        lines.append("")
+    without = [name for name in hopeless() if name not in guessed]
+    lines.append(
+        f"Other pictures without a digit, refused: {', '.join(without)}; guessed: {', '.join(guessed) or 'none'}."
+    )
+    return lines
+
+
 def main() -> None:
     """Read all pictures and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,20 +130,7 @@ def main() -> None:
         "answers": [astuple(answer) for answer in found],
     }
     (RESULTS / "photos.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-    lines = []
-    for half in reversed(get_args(Half)):
-        lines += [f"The half `{half}`:", "", *table(half, found), "", "What each is there:", ""]
-        for name, each in DISTORTIONS.items():
-            kinds = (each.__doc__ or "").split(" | ")
-            lines.append(f"- {name}: {'; or '.join(kinds[kind].lower() for kind in KINDS[half])}")
-        lines += ["", "| font | right |", "|---|---|"]
-        for name, (package, _) in FONT_FILES[half].items():
-            lines.append(f"| {name} (`{package}`) | {share([x for x in found if x.source == name])} |")
-        lines.append("")
-    without = [name for name in hopeless() if name not in guessed]
-    lines.append(
-        f"Other pictures without a digit, refused: {', '.join(without)}; guessed: {', '.join(guessed) or 'none'}."
-    )
+    lines = tables(found, guessed)
     (RESULTS / "photos.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
