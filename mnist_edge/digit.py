@@ -65,7 +65,7 @@ def one_digit(ink: Values, top: int) -> Mask:
     if longer_of(box) * 16 < max(ink.shape):
         raise PictureError(TOO_SMALL)
     if max(ink.shape) >= LARGE and is_dash(box, ink.shape):
-        raise PictureError(NOTHING)
+        raise PictureError(NOT_ONE)
     return digit
 
 
@@ -81,7 +81,7 @@ def is_dash(box: Values, shape: tuple[int, ...]) -> bool:
     """Whether a box is too wide for a digit, or a line's that the border cuts off."""
     height, width = (1 - box[end] - box[2 + end] for end in (0, 1))
     cut_off = (box == np.array([0, 0, *(1 - side for side in shape)])).any()
-    return bool(width > 2 * height or (cut_off and height > 6 * width))
+    return bool(width > 2 * height or (cut_off and height > 6 * width and width * 32 <= max(shape)))
 
 
 def is_soft(ink: Values, digit: Mask) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_edge.digit import LARGE, NOTHING, is_busy, is_soft, one_digit
+from mnist_edge.digit import LARGE, NOT_ONE, NOTHING, is_busy, is_soft, one_digit
 from mnist_edge.errors import PictureError
 from mnist_edge.grid import box_of, boxes_of, components, cut, extreme, longer_of, mean_around, outline, painted, runs
 
@@ -35,7 +35,7 @@ def digit_ink(picture: Values) -> Values:
             break
     digit = one_digit(ink, top)
     if max(grey.shape) >= LARGE and is_soft(sharp, digit):
-        raise PictureError(NOTHING)
+        raise PictureError(NOT_ONE)
     return cut(np.where(extreme(digit, 1, np.logical_or), sharp, 0), digit)
 
 

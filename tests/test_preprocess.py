@@ -73,6 +73,20 @@ def test_long_straight_strokes_are_not_taken_for_lines(
         assert runner.run(image[None]).argmax() == digit
 
 
+def bar(box: tuple[int, int, int, int]) -> Images:
+    """A sheet with one black bar."""
+    sheet = Image.new("L", (400, 400), 255)
+    sheet.paste(0, box)
+    return np.asarray(sheet)
+
+
+def test_a_one_from_border_to_border_is_read_and_a_dash_is_none(exports: Path) -> None:
+    with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
+        assert runner.run(preprocess.mnist_like(bar((190, 0, 210, 400)))[None]).argmax() == 1
+    with pytest.raises(PictureError, match="could be one digit"):
+        preprocess.mnist_like(bar((100, 190, 300, 210)))
+
+
 @pytest.mark.parametrize("mode", ["transparent dark", "transparent light", "palette", "colour", "16 bit", "rotated"])
 def test_every_kind_of_png_and_jpeg(mnist: Dataset, tmp_path: Path, mode: str) -> None:
     seven = picture(mnist.test.images[0], 8, dark_on_light=True, shift=10)

@@ -6,7 +6,7 @@
 import { components, count, extreme, longerOf, map, measured, outline } from "./grid.js";
 
 export const NOTHING = "no digit found: nothing stands out from the background, or it is very small.";
-const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
+export const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
 const SEVERAL = "no digit found: more than one thing stands out. Cut the picture to one digit.";
 const TOO_SMALL = "no digit found: what stands out is too small to read.";
 export const LARGE = 64; // the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
@@ -54,7 +54,7 @@ export function oneDigit(ink, top) {
   if (chosen.size > PARTS || mass * 2 < total) throw new NoDigit(NOT_ONE);
   if (count(outline(digit)) > WINDING * longerOf(box)) throw new NoDigit(NOT_ONE);
   if (longerOf(box) * 16 < side) throw new NoDigit(TOO_SMALL);
-  if (side >= LARGE && isDash(box, ink)) throw new NoDigit(NOTHING);
+  if (side >= LARGE && isDash(box, ink)) throw new NoDigit(NOT_ONE);
   return digit;
 }
 
@@ -69,7 +69,7 @@ function isBeside(box, other) {
 function isDash(box, picture) {
   const [height, width] = [0, 1].map((end) => 1 - box[end] - box[2 + end]);
   const cutOff = box[0] === 0 || box[1] === 0 || -box[2] === picture.height - 1 || -box[3] === picture.width - 1;
-  return width > 2 * height || (cutOff && height > 6 * width);
+  return width > 2 * height || (cutOff && height > 6 * width && width * 32 <= Math.max(picture.height, picture.width));
 }
 
 /** Whether there is much ink close around the digit, too: a stroke has an edge, light and shadow fade. */

@@ -3,7 +3,7 @@
  * same functions in the same order on whole numbers, which gives the same bits; tests/test_preprocess.py holds it to that.
  */
 
-import { LARGE, NOTHING, NoDigit, isBusy, isSoft, oneDigit } from "./digit.js";
+import { LARGE, NOTHING, NOT_ONE, NoDigit, isBusy, isSoft, oneDigit } from "./digit.js";
 import { boxOf, components, cut, extreme, grid, inverted, longerOf, map, meanAround, measured, outline, runs, transposed } from "./grid.js";
 
 const SIDE = 256; // a picture is reduced to this first
@@ -21,7 +21,7 @@ export function digitInk(picture) {
     if (!isBusy(found.ink)) break; // else smooth more: it may be noise
   }
   const digit = oneDigit(found.ink, found.top);
-  if (Math.max(grey.height, grey.width) >= LARGE && isSoft(found.sharp, digit)) throw new NoDigit(NOTHING);
+  if (Math.max(grey.height, grey.width) >= LARGE && isSoft(found.sharp, digit)) throw new NoDigit(NOT_ONE);
   const near = extreme(digit, 1, Math.max);
   return cut(map(found.sharp, (value, i) => (near.at[i] ? value : 0)), boxOf(digit));
 }
