@@ -43,12 +43,13 @@ def test_bars_move_while_drawing(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(x + 0.7 * side, y + 0.25 * side, steps=6)
     expect(page.locator("#digit")).to_have_text("no digit found")  # a dash is none yet
-    page.mouse.move(x + 0.6 * side, y + 0.5 * side, steps=6)
-    expect(page.locator("#digit")).not_to_have_text("no digit found")
-    first = page.locator("#bars").inner_text()
+    dash = page.locator("#bars").inner_text()
     page.mouse.move(x + 0.45 * side, y + 0.82 * side, steps=6)
     expect(page.locator("#digit")).to_have_text("7")  # the button is still down
-    assert page.locator("#bars").inner_text() != first
+    seven = page.locator("#bars").inner_text()
+    page.mouse.move(x + 0.75 * side, y + 0.82 * side, steps=6)
+    expect(page.locator("#digit")).to_have_text("2")
+    assert len({dash, seven, page.locator("#bars").inner_text()}) == 3
     page.mouse.up()
 
 
