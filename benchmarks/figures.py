@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.host import Host
+from mnist_edge.core.host import Host
 
 RESULTS = Path(__file__).parent / "results"
 

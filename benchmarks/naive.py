@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from figures import ratio, write
 
-from mnist_edge import data
+from mnist_edge.bench.timing import interleave
+from mnist_edge.core.optional import need_keras
+from mnist_edge.core.quiet import quiet
+from mnist_edge.data import dataset as data
 from mnist_edge.formats import runtime_versions
-from mnist_edge.imports import need_keras
-from mnist_edge.quiet import quiet
-from mnist_edge.timing import interleave
 
 ROOT = Path(__file__).parent.parent
 RUNS, ROUNDS = 2000, 5

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from figures import ratio, write
 
-from mnist_edge import data
-from mnist_edge.artifact import Artifact, Manifest
+from mnist_edge.core.manifest import Artifact, Manifest
+from mnist_edge.core.quiet import quiet
+from mnist_edge.data import dataset as data
 from mnist_edge.formats import runtime_versions
-from mnist_edge.formats.keras import load_model, predict
-from mnist_edge.parity import verify
-from mnist_edge.quiet import quiet
+from mnist_edge.formats.keras.model import load_model, predict
+from mnist_edge.verify.verify import verify
 
 
 def onnx_loop(artifact: Artifact, inputs: Any) -> Callable[[], None]:

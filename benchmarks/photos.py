@@ -18,11 +18,11 @@ from distortions import DISTORTIONS
 from pictures import EMPTY, FONTS, KINDS, REDRAWN, SOURCES, TWO, Picture, hopeless, pictures
 from shapes import FONT_FILES, FONT_FOLDER, Half
 
-from mnist_edge import data
-from mnist_edge.errors import PictureError
+from mnist_edge.core.errors import PictureError
+from mnist_edge.data import dataset as data
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Runner
-from mnist_edge.preprocess import mnist_like
+from mnist_edge.predict.picture import mnist_like
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 from shapes import FONT_FILES, GLYPH, Field, Half, Shape, beside, glyph, redrawn
 
-from mnist_edge.data import Digits
+from mnist_edge.data.dataset import Digits
 
 SOURCES = REDRAWN, FONTS, EMPTY, TWO = "redrawn digits", "fonts", "empty sheets", "two digits"
 KINDS: dict[Half, tuple[int, ...]] = {"improve": (0, 1), "report": (2,)}

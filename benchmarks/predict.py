@@ -19,7 +19,7 @@ from typing import Any
 from figures import ratio, write
 from PIL import Image
 
-from mnist_edge import data
+from mnist_edge.data import dataset as data
 
 ROOT = Path(__file__).parent.parent
 PICTURE = """

@@ -15,12 +15,13 @@ from typing import Any
 
 from figures import RESULTS, write
 
-from mnist_edge import data, training
-from mnist_edge.export import export
+from mnist_edge.data import dataset as data
+from mnist_edge.export.exporter import export
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.models import MODELS, Recipe
-from mnist_edge.parity import verify
-from mnist_edge.tolerance import figure
+from mnist_edge.training import trainer as training
+from mnist_edge.training.recipes import MODELS, Recipe
+from mnist_edge.verify.tolerances import figure
+from mnist_edge.verify.verify import verify
 
 ALL = [(name, precision) for name, item in FORMATS.items() for precision in item.precisions if item.target is None]
 

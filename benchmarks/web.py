@@ -22,7 +22,7 @@ from scipy.interpolate import CubicSpline
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from drawing import STROKES, choose, demo, draw, opened  # noqa: E402
+from support.drawing import STROKES, choose, demo, draw, opened  # noqa: E402
 
 
 def first_prediction(browser: Browser, url: str) -> float:

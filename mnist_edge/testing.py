@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.data import at_hand
-from mnist_edge.parity import verify
-from mnist_edge.tolerance import from_project, parse
-from mnist_edge.verdict import ParityReport, Status
+from mnist_edge.data.dataset import at_hand
+from mnist_edge.verify.result import ParityReport, Status
+from mnist_edge.verify.tolerances import from_project, parse
+from mnist_edge.verify.verify import verify
 
 
 def assert_parity(

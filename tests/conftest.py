@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from debian13 import Debian13, tree
-from printed import App, npm, served
+from support.debian13 import Debian13, tree
+from support.printed import App, npm, served
 
-from mnist_edge import data
-from mnist_edge.artifact import Ends, Precision
-from mnist_edge.errors import DataError
-from mnist_edge.export import export
-from mnist_edge.imports import installed
+from mnist_edge.core.errors import DataError
+from mnist_edge.core.manifest import Ends, Precision
+from mnist_edge.core.optional import installed
+from mnist_edge.data import dataset as data
+from mnist_edge.export.exporter import export
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -136,7 +136,7 @@ def debian13(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian13]:
 @pytest.fixture(scope="session")
 def runtime() -> Path:
     """The demo page's runtimes, fetched by npm if they are not in the cache."""
-    from mnist_edge.web_runtime import install
+    from mnist_edge.web.runtime import install
 
     if shutil.which("npm") is None:
         pytest.skip("npm is not here: apt-get install npm")
@@ -146,7 +146,7 @@ def runtime() -> Path:
 @pytest.fixture(scope="module")
 def address(exports: Path, runtime: Path) -> Iterator[str]:
     """The demo page of `cnn`."""
-    from drawing import demo
+    from support.drawing import demo
 
     with demo(exports / "cnn") as (url, _):
         yield url
@@ -191,7 +191,7 @@ def context(browser: "Browser") -> Iterator["Callable[..., BrowserContext]"]:
 @pytest.fixture
 def page(context: "Callable[..., BrowserContext]", address: str) -> "Page":
     """The demo page of `cnn` on a wide screen."""
-    from drawing import opened
+    from support.drawing import opened
 
     return opened(context(viewport={"width": 1280, "height": 800}), address)
 
@@ -208,7 +208,7 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def app(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Chromium, on a folder with onnxruntime-web and LiteRT.js."""
     folder = tmp_path_factory.mktemp("app")
-    npm(ROOT / "mnist_edge" / "web", folder)
+    npm(ROOT / "mnist_edge" / "web" / "static", folder)
     with served(folder) as address:
         opened = App(browser.new_page(), folder, address)
         yield opened

@@ -135,7 +135,7 @@ def test_predict_loads_one_runtime_and_little_else(exports: Path, tmp_path: Path
     assert not {other, "tensorflow", "keras", "onnx", "rich", "matplotlib", "scipy", "jinja2"} & modules
     assert not {"tempfile", "zipfile", "random", "shutil", "numpy.ma"} & modules
     assert {name for name in modules if name.startswith("mnist_edge.cli.")} == {
-        "mnist_edge.cli.common",
+        "mnist_edge.cli.options",
         "mnist_edge.cli.predict",
     }
 
@@ -151,8 +151,8 @@ THROW_AWAY = '''
 """A throw-away format: float32 weights as .npz, for networks of Dense layers."""
 from pathlib import Path
 import numpy as np
-from mnist_edge.artifact import Contract, Precision
-from mnist_edge.errors import ArtifactError, UnsupportedPrecision
+from mnist_edge.core.manifest import Contract, Precision
+from mnist_edge.core.errors import ArtifactError, UnsupportedPrecision
 
 class Runner:
     def __init__(self, path):
@@ -172,7 +172,7 @@ class Runner:
 
 class Npz:
     name, suffix, packages, methods, variants = "npz", ".npz", ("numpy",), (), ()
-    precisions, target = (Precision.FLOAT32,), None
+    precisions, target, folder = (Precision.FLOAT32,), None, Path(__file__).parent
     unsupported = dict.fromkeys(list(Precision)[1:], "it is thrown away")
     def missing(self):
         return None

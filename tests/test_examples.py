@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from debian13 import Debian13
 from numpy.typing import NDArray
 from PIL import Image
+from support.debian13 import Debian13
 
-from mnist_edge.reference import Reference
+from mnist_edge.core.reference import Reference
 
 ROOT = Path(__file__).parent.parent
 FILES = ("cnn-int8.onnx", "cnn-int8.tflite")
@@ -111,7 +111,7 @@ def check(printed: str, pictures: list[str], expected: NDArray[np.float32]) -> N
 
 
 def test_the_c_examples_stay_short_and_are_held_by_sanitizers() -> None:
-    from debian13 import SANITIZED
+    from support.debian13 import SANITIZED
 
     assert "address" in SANITIZED
     assert "undefined" in SANITIZED

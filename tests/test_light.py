@@ -10,7 +10,7 @@ import pytest
 from conftest import install
 from PIL import Image
 
-from mnist_edge.data import Dataset
+from mnist_edge.data.dataset import Dataset
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "scikit-learn"}

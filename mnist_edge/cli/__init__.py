@@ -9,8 +9,8 @@ from typing import NoReturn
 import click
 
 from mnist_edge import __version__
-from mnist_edge.cli.common import Interrupt, Whole
-from mnist_edge.errors import MnistEdgeError
+from mnist_edge.cli.options import Interrupt, Whole
+from mnist_edge.core.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import console, folder_argument, json_option, keep, print_json, verbose_option
+from mnist_edge.cli.options import console, folder_argument, json_option, keep, print_json, verbose_option
 
 RUNS = 1000
 
@@ -34,8 +34,9 @@ def command(
     \b
     Example: mnist-edge bench exports/cnn
     """
-    from mnist_edge import as_json, report
-    from mnist_edge.bench import NAME, bench
+    from mnist_edge.bench.benchmark import NAME, bench
+    from mnist_edge.report import json as as_json
+    from mnist_edge.report import tables as report
 
     if runs is not None and duration is not None:
         raise click.UsageError("--runs and --duration exclude each other.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import PATH, folder_argument, say
+from mnist_edge.cli.options import PATH, folder_argument, say
 
 TARGETS = ("rpi", "rpi-32bit")
 
@@ -22,9 +22,9 @@ def command(folder: Path, target: str, wheels: bool, pythons: tuple[str, ...], o
     Example: mnist-edge bundle exports/cnn
              mnist-edge bundle exports/cnn --wheels --python 3.13
     """
-    from mnist_edge.artifact import Manifest
-    from mnist_edge.bundle import bundle, systems
-    from mnist_edge.report import size
+    from mnist_edge.core.manifest import Manifest
+    from mnist_edge.deploy.bundle import bundle, systems
+    from mnist_edge.report.tables import size
 
     known = {system.python: system for system in systems(target)}
     if pythons and not wheels:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import folder_argument, say
+from mnist_edge.cli.options import folder_argument, say
 
 
 @click.command("demo")
@@ -26,10 +26,10 @@ def command(folder: Path, port: int, host: str, browser: bool) -> None:
     \b
     Example: mnist-edge demo exports/cnn --port 8080
     """
-    from mnist_edge.artifact import Manifest
-    from mnist_edge.demo import policy, site
-    from mnist_edge.web_runtime import install
-    from mnist_edge.web_server import Server
+    from mnist_edge.core.manifest import Manifest
+    from mnist_edge.web.runtime import install
+    from mnist_edge.web.server import Server
+    from mnist_edge.web.site import policy, site
 
     Manifest.read(folder)  # before npm starts
     pages = site(folder, install(say))

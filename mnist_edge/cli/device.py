@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import Whole, check_writable, console, folder_argument, say
+from mnist_edge.cli.options import Whole, check_writable, console, folder_argument, say
 
 BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
 
@@ -33,10 +33,10 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     \b
     Example: mnist-edge device emulate rpi4 exports/cnn
     """
-    from mnist_edge.artifact import Manifest
-    from mnist_edge.boards import BOARDS as KNOWN
-    from mnist_edge.devices import FOLDER
-    from mnist_edge.emulate import prepare, verify
+    from mnist_edge.core.manifest import Manifest
+    from mnist_edge.deploy.boards import BOARDS as KNOWN
+    from mnist_edge.deploy.emulation.userland import prepare, verify
+    from mnist_edge.deploy.results import FOLDER
 
     chosen = KNOWN[board]
     releases = [release for release in chosen.releases if debian in (None, release.number)]
@@ -76,9 +76,9 @@ def run(
     """
     import re
 
-    from mnist_edge import ssh
-    from mnist_edge.artifact import Manifest
-    from mnist_edge.devices import FOLDER
+    from mnist_edge.core.manifest import Manifest
+    from mnist_edge.deploy import ssh
+    from mnist_edge.deploy.results import FOLDER
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
@@ -101,7 +101,7 @@ def qemu() -> None:
     \b
     Example: mnist-edge device qemu
     """
-    from mnist_edge.emulate import fetch_qemu
+    from mnist_edge.deploy.emulation.userland import fetch_qemu
 
     say("Fetching qemu-user …")
     click.echo(fetch_qemu())

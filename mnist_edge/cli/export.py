@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.artifact import Precision
-from mnist_edge.cli.common import (
+from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
     Interrupt,
@@ -24,9 +23,10 @@ from mnist_edge.cli.common import (
     train_and_save,
     verbose_option,
 )
+from mnist_edge.core.manifest import Precision
 
 if TYPE_CHECKING:
-    from mnist_edge.data import Dataset
+    from mnist_edge.data.dataset import Dataset
 
 DEFAULT_BUDGET = 0.1
 TIMED_RUNS = 200
@@ -112,13 +112,13 @@ def command(
              mnist-edge export --target mcu
              mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
-    from mnist_edge import report
-    from mnist_edge.artifact import Ends
-    from mnist_edge.bench import bench
-    from mnist_edge.errors import MissingRuntime
-    from mnist_edge.export import export, possible, source, twin
+    from mnist_edge.bench.benchmark import bench
+    from mnist_edge.core.errors import MissingRuntime
+    from mnist_edge.core.manifest import Ends
+    from mnist_edge.export.exporter import export, possible, source, twin
+    from mnist_edge.export.tuning import search
     from mnist_edge.formats import FORMATS
-    from mnist_edge.tune import search
+    from mnist_edge.report import tables as report
 
     if dynamic_batch and batch != 1:
         raise click.UsageError("--batch and --dynamic-batch exclude each other.")
@@ -194,8 +194,8 @@ def _typed(name: str) -> bool:
 
 def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:
     """See to it that the folder holds a model: the user's own, one that is there, or one trained now."""
-    from mnist_edge import training
-    from mnist_edge.models import recipe
+    from mnist_edge.training import trainer as training
+    from mnist_edge.training.recipes import recipe
 
     if own is not None:
         adopted = training.adopt(own, dataset)

@@ -2,7 +2,7 @@
 
 import click
 
-from mnist_edge.cli.common import console, json_option, print_json
+from mnist_edge.cli.options import console, json_option, print_json
 
 
 @click.command("formats")
@@ -13,8 +13,9 @@ def command(json: bool) -> None:
     \b
     Example: mnist-edge formats
     """
-    from mnist_edge import as_json, report
     from mnist_edge.formats import FORMATS
+    from mnist_edge.report import json as as_json
+    from mnist_edge.report import tables as report
 
     formats = [item for item in FORMATS.values() if item.precisions]
     if json:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import PATH, console, json_option, print_json
+from mnist_edge.cli.options import PATH, console, json_option, print_json
 
 
 @click.command("inspect")
@@ -16,9 +16,10 @@ def command(file: Path, json: bool) -> None:
     \b
     Example: mnist-edge inspect exports/cnn/cnn-int8.onnx
     """
-    from mnist_edge import as_json, report
-    from mnist_edge.errors import ArtifactError
+    from mnist_edge.core.errors import ArtifactError
     from mnist_edge.formats import format_of
+    from mnist_edge.report import json as as_json
+    from mnist_edge.report import tables as report
 
     if not file.is_file():
         raise ArtifactError(f"there is no file {file}.")

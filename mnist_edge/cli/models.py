@@ -2,7 +2,7 @@
 
 import click
 
-from mnist_edge.cli.common import console, json_option, print_json
+from mnist_edge.cli.options import console, json_option, print_json
 
 
 @click.command("models")
@@ -13,8 +13,9 @@ def command(json: bool) -> None:
     \b
     Example: mnist-edge models
     """
-    from mnist_edge import as_json, report
-    from mnist_edge.models import MODELS
+    from mnist_edge.report import json as as_json
+    from mnist_edge.report import tables as report
+    from mnist_edge.training.recipes import MODELS
 
     if json:
         print_json(as_json.models(MODELS.values()))

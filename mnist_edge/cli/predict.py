@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import DEFAULT_FOLDER, PATH, json_option, print_json, say
+from mnist_edge.cli.options import DEFAULT_FOLDER, PATH, json_option, print_json, say
 
 SCHEMA = 1
 
@@ -20,7 +20,7 @@ def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | Non
     \b
     Example: mnist-edge predict digit.png --artifact exports/cnn/cnn-int8.tflite
     """
-    from mnist_edge.errors import PictureError
+    from mnist_edge.core.errors import PictureError
     from mnist_edge.predict import choose, predict
 
     artifact = artifact or choose(DEFAULT_FOLDER)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import (
+from mnist_edge.cli.options import (
     PATH,
     data_option,
     folder_argument,
@@ -50,14 +50,14 @@ def command(
     \b
     Example: mnist-edge report exports/cnn
     """
-    from mnist_edge import devices
-    from mnist_edge.artifact import Manifest
-    from mnist_edge.bench import read
-    from mnist_edge.cli.common import check_writable
-    from mnist_edge.data import at_hand
-    from mnist_edge.files import staged
-    from mnist_edge.page import render
-    from mnist_edge.parity import verify
+    from mnist_edge.bench.benchmark import read
+    from mnist_edge.cli.options import check_writable
+    from mnist_edge.core.files import staged
+    from mnist_edge.core.manifest import Manifest
+    from mnist_edge.data.dataset import at_hand
+    from mnist_edge.deploy import results as devices
+    from mnist_edge.report.html import render
+    from mnist_edge.verify.verify import verify
 
     given, dataset, target = limits(tolerance), at_hand(data), out or folder
     joined = devices.read(Manifest.read(folder), others)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import PATH
+from mnist_edge.cli.options import PATH
 
 LANGUAGES = ("python", "js", "node", "cpp", "c")
 
@@ -21,6 +21,6 @@ def command(file: Path, lang: str) -> None:
     \b
     Example: mnist-edge snippet exports/cnn/cnn-int8.onnx --lang cpp > digit.cpp
     """
-    from mnist_edge.snippet import snippet
+    from mnist_edge.deploy.snippets import snippet
 
     click.echo(snippet(file, lang), nl=False)

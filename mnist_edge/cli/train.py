@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.common import (
+from mnist_edge.cli.options import (
     console,
     data_option,
     json_option,
@@ -44,8 +44,8 @@ def command(
     \b
     Example: mnist-edge train --model mlp --seed 1
     """
-    from mnist_edge import report
-    from mnist_edge.models import recipe
+    from mnist_edge.report import tables as report
+    from mnist_edge.training.recipes import recipe
 
     chosen = recipe(model)
     folder = out / model

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_edge.cli.common import (
+from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
     console,
@@ -22,8 +22,8 @@ from mnist_edge.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from mnist_edge.layers import LayerError
-    from mnist_edge.verdict import ParityReport
+    from mnist_edge.verify.layer_errors import LayerError
+    from mnist_edge.verify.result import ParityReport
 
 
 @click.command("verify")
@@ -64,9 +64,9 @@ def command(
     Example: mnist-edge verify exports/cnn
     Example: mnist-edge verify theirs.onnx --reference exports/cnn/reference.npz
     """
-    from mnist_edge import as_json
-    from mnist_edge import junit as xml
-    from mnist_edge.parity import NAME
+    from mnist_edge.report import json as as_json
+    from mnist_edge.report import junit as xml
+    from mnist_edge.verify.verify import NAME
 
     result = _verify(target, data, reference, precision, tolerance, images)
     if junit is not None:
@@ -78,7 +78,7 @@ def command(
     if json:
         print_json({**content, **(as_json.layers(*inside) if inside else {})})
     else:
-        from mnist_edge import report_verify
+        from mnist_edge.report import verify_tables as report_verify
 
         screen = console()
         screen.print(report_verify.verify_table(result, screen.width))
@@ -100,9 +100,9 @@ def _verify(
     tolerance: tuple[str, ...],
     images: int | None,
 ) -> "ParityReport":
-    from mnist_edge.artifact import Precision
-    from mnist_edge.data import at_hand
-    from mnist_edge.parity import verify, verify_file
+    from mnist_edge.core.manifest import Precision
+    from mnist_edge.data.dataset import at_hand
+    from mnist_edge.verify.verify import verify, verify_file
 
     given, dataset = limits(tolerance), at_hand(data)
     if reference is None:

@@ -7,9 +7,9 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from mnist_edge.errors import ArtifactError
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.optional import versions
 from mnist_edge.formats.base import Format
-from mnist_edge.imports import versions
 
 _modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
 _found: list[Format] = [module.FORMAT for module in _modules if hasattr(module, "FORMAT")]

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifact import Contract, Ends, Precision, Tensor
+from mnist_edge.core.manifest import Contract, Ends, Precision, Tensor
 from mnist_edge.formats.target import Footprint, Target
 
 CHUNK = 500
@@ -166,6 +166,9 @@ class Format(Protocol):
     """The packages whose versions decide what `export` writes and `open` computes."""
     variants: tuple[str, ...]
     """Other ways in which the runtime can compute the same file, which `open` takes by these names."""
+
+    folder: Path
+    """Its own folder, with `snippets/LANGUAGE.txt` and `browser.js` where it has them."""
 
     @property
     def target(self) -> Target | None:

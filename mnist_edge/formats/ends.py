@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_edge.artifact import Tensor
-from mnist_edge.errors import ArtifactError
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.manifest import Tensor
 
 
 def image_and_numbers(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""Latency, and the state of the machine around it."""

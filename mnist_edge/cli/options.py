@@ -1,0 +1,218 @@
+"""What several commands share: options, the console, the dataset, and training with a progress bar."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mnist_edge.data.dataset import Dataset
+    from mnist_edge.training.recipes import Recipe
+    from mnist_edge.training.trainer import Trained
+    from mnist_edge.verify.result import ParityReport
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Named(click.Path):
+    """A path that every runtime can open and every report can print: its name is text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a name whose bytes are not UTF-8."""
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            name = str(value).encode(errors="backslashreplace").decode()
+            self.fail(f"the name {name} is not UTF-8, which the runtimes cannot open. Rename it.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = Named(path_type=Path)
+DEFAULT_FOLDER = Path("exports/cnn")
+
+model_option = click.option("--model", default="cnn", show_default=True, help="A name from mnist-edge models.")
+out_option = click.option(
+    "--out", type=PATH, default=Path("exports"), show_default=True, help="Folder that gets one folder a model."
+)
+data_option = click.option(
+    "--data",
+    type=PATH,
+    help="An mnist.npz or a folder of IDX files; without it MNIST_EDGE_DATA, the cache, the network.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the training."
+)
+tolerance_option = click.option(
+    "--tolerance",
+    multiple=True,
+    metavar="NAME=LIMIT",
+    help="A limit of your own: drop=0.05, int8.steps=1 (also in [tool.mnist-edge.parity] of pyproject.toml).",
+)
+json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
+folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
+
+
+class Whole(click.Group):
+    """Lists its commands with their whole first sentence, which click would cut at the end of the line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list, wrapped."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
+
+
+class Interrupt:
+    """Remembers Ctrl-C: a KeyboardInterrupt that arrives while TensorFlow is being imported can get lost there."""
+
+    seen = False
+
+    @classmethod
+    def watch(cls) -> None:
+        """Take over SIGINT."""
+
+        def handle(number: int, frame: object) -> None:
+            cls.seen = True
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, handle)
+
+    @classmethod
+    def check(cls) -> None:
+        """Raise KeyboardInterrupt where one was asked for."""
+        if cls.seen:
+            raise KeyboardInterrupt
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and write to it, before hours go into what it is to hold. Raises OSError."""
+    import tempfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error  # not the temporary file's name
+
+
+def verbose_option(function: Function) -> Function:
+    """Add `-v`, which lets the log lines of TensorFlow and the converters through."""
+
+    def switch(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        from mnist_edge.core.quiet import set_verbose
+
+        set_verbose(value)
+
+    return click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=switch, help="Show the libraries' own log lines."
+    )(function)
+
+
+def console(stderr: bool = False) -> "Console":
+    """Give a rich console; rich is loaded here and not for `--help` or `predict`."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print one JSON document."""
+    import json
+
+    click.echo(json.dumps(content, indent=1))
+
+
+def keep(content: dict[str, Any], path: Path) -> None:
+    """Leave results in a folder for `report`; one that cannot be written to is no reason to fail."""
+    from mnist_edge.core.files import write_json
+
+    try:
+        write_json(path, content)
+    except OSError as error:
+        say(f"Note: {path} could not be written ({error.strerror}); mnist-edge report will not show these.")
+
+
+def say(line: str) -> None:
+    """Tell the user something that is not the result, so that standard output stays clean."""
+    click.echo(line, err=True)
+
+
+def load_dataset(path: Path | None) -> "Dataset":
+    """Load the dataset, and say so where it is not MNIST."""
+    from mnist_edge.data import dataset as data
+
+    dataset = data.load(path, say)
+    if not dataset.genuine:
+        say(f"Note: {dataset.source} is {dataset.name}; accuracy floors do not apply.")
+    return dataset
+
+
+def limits(flags: tuple[str, ...]) -> dict[str, float]:
+    """Give the limits that the user has set: the project's table, and over it the flags."""
+    from mnist_edge.verify.tolerances import from_flags, from_project
+
+    return {**from_project(Path.cwd()), **from_flags(flags)}
+
+
+def tell_unused(flags: tuple[str, ...], report: "ParityReport") -> None:
+    """Say which limits of the command line hold for nothing that was checked."""
+    from mnist_edge.verify.tolerances import from_flags
+
+    judged = {f"{item.artifact.precision}.{finding.limit.name}" for item in report.results for finding in item.findings}
+    for name in from_flags(flags):
+        if not any(used == name or used.endswith(f".{name}") for used in judged):
+            say(f"Note: --tolerance {name} limits nothing here: no file was checked that it is for.")
+
+
+def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "ParityReport") -> None:
+    """Raise DataError where the user named data that is not what the files were exported with."""
+    from mnist_edge.core.errors import DataError
+
+    if path is not None and dataset is not None and report.sample.images is not dataset.test.images:
+        raise DataError(f"{path} is {dataset.name}, not what was exported with. Leave --data out, or export again.")
+
+
+def train_and_save(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    folder: Path,
+    seed: int = 0,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> "Trained":
+    """Train with live accuracy on standard error, then write the folder."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from mnist_edge.training import trainer as training
+
+    check_writable(folder)
+    total = epochs or recipe.epochs
+    err = console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task("starting TensorFlow", total=None, figures="")
+
+        def show(epoch: int, done: int, batches: int, metrics: dict[str, float], ended: bool) -> None:
+            Interrupt.check()
+            figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
+            bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
+            if ended and not err.is_terminal:
+                say(f"epoch {epoch}/{total} {figures}")
+
+        trained = training.train(recipe, dataset, seed, epochs, batch_size, show)
+    Interrupt.check()
+    save(trained, folder)
+    return trained
+
+
+def save(trained: "Trained", folder: Path) -> None:
+    """Write a model to its folder, and say what had to go."""
+    from mnist_edge.training import trainer as training
+
+    if removed := training.save(trained, folder):
+        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")

@@ -1,0 +1,1 @@
+"""What a file, a folder and a machine are: the types that every stage shares."""

@@ -1,0 +1,71 @@
+"""Import the heavy packages when they are needed, silently, and say what to install when they are not there."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from mnist_edge.core.errors import MissingRuntime
+from mnist_edge.core.quiet import quiet
+
+
+def installed(module: str) -> bool:
+    """Tell whether `module` (its top level) can be found, without importing it."""
+    return importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
+def pip_install(*packages: str) -> str:
+    """Give the command that installs `packages` into the Python that is running, or beside it where that is guarded."""
+    if externally_managed():
+        return f"{sys.executable} -m venv --system-site-packages mnist && mnist/bin/pip install {' '.join(packages)}"
+    return f"{sys.executable} -m pip install {' '.join(packages)}"
+
+
+def externally_managed() -> bool:
+    """Tell whether pip would refuse to install into this Python (PEP 668: Debian's and Raspberry Pi OS's own)."""
+    import sysconfig
+
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return sys.prefix == sys.base_prefix and marker.is_file()
+
+
+def need(module: str, package: str, what: str) -> ModuleType:
+    """Import `module` quietly.
+
+    Args:
+        module: dotted name to import.
+        package: what pip calls it.
+        what: what the user was trying to do, for the message.
+
+    Raises:
+        MissingRuntime: the package is not installed.
+    """
+    if not installed(module):
+        raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer report to Microsoft otherwise
+    with quiet():
+        return importlib.import_module(module)
+
+
+def need_keras(what: str) -> ModuleType:
+    """Import Keras on TensorFlow, without their log lines. Raises MissingRuntime where they are not installed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the converters read TensorFlow graphs, whatever the user's default
+    need("tensorflow", "tensorflow", what)
+    return need("keras", "keras", what)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Give the installed version of each of `packages` that is installed."""
+    from importlib import metadata  # 20 ms that `predict` need not spend
+
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

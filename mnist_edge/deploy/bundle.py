@@ -1,0 +1,145 @@
+"""One archive with all that a board needs: the artifacts, what they are checked with, our own wheel, and a README."""
+
+import gzip
+import io
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from mnist_edge import __version__
+from mnist_edge.core import reference
+from mnist_edge.core.errors import DeviceError, FolderError
+from mnist_edge.core.files import staged
+from mnist_edge.core.manifest import Manifest, Precision
+from mnist_edge.deploy import pip
+from mnist_edge.deploy.boards import BOARDS, System
+from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
+from mnist_edge.deploy.wheels import extras, requirements, write_wheel
+
+SUFFIX = ".tar.gz"
+WHEELS = "wheels"
+README = """# {model} for {target}
+
+Made by mnist-edge {version}. Unpack on the board, then in this folder:
+
+{commands}
+
+`verify` says whether every file gives Keras's predictions, and whether this board computes what the exporting machine
+did; `bench` says how fast. They leave verify.json and bench.json here. Bring these two into a folder at home, and
+`mnist-edge report exports/{model} --device FOLDER` shows both machines in one report.
+"""
+TARGETS = {"rpi": "a Raspberry Pi with a 64-bit system", "rpi-32bit": "a Raspberry Pi with a 32-bit system"}
+
+
+def systems(target: str) -> list[System]:
+    """Give the systems of a target in `TARGETS`."""
+    board = BOARDS.get(target, BOARDS["rpi5"])
+    return [release.system for release in board.releases]
+
+
+def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
+    """Give what pip has to install so that a folder's files run, by the extra of ours that stands for it.
+
+    Raises:
+        DeviceError: there is no wheel for any of its formats.
+    """
+    formats = dict.fromkeys(artifact.format for artifact in manifest.artifacts)
+    found = {name: system.runtime(name) for name in formats if name in extras() and system.runtime(name)}
+    if not found:
+        raise DeviceError(f"no runtime of {', '.join(formats)} has a wheel for {system}.")
+    return found
+
+
+def pinned(manifest: Manifest, system: System) -> list[str]:
+    """Give what our package and the runtimes need on a system, in the versions that exported the files of a folder."""
+    versions = manifest.about.get("versions", {})
+    wanted = requirements()
+    for packages in runtimes(manifest, system).values():
+        wanted |= {re.split("[<=]", package)[0]: package for package in packages}
+    wanted = {name: text for name, text in wanted.items() if name not in system.provided}
+    return [
+        f"{name}=={versions[name]}" if name in versions and "==" not in text else text for name, text in wanted.items()
+    ]
+
+
+def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[System] = ()) -> Manifest:
+    """Write an archive of what runs on a target, whole or not at all; the same folder gives the same bytes.
+
+    Args:
+        folder: an export folder.
+        path: the `.tar.gz` to write; it unpacks into a folder of the same name.
+        target: a name in `TARGETS`.
+        wheels_for: systems whose wheels go in too, for a board without a network.
+
+    Returns:
+        The manifest of what is in it.
+
+    Raises:
+        FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
+        DeviceError: our package is not installed, or there is no such wheel.
+    """
+    if not path.name.endswith(SUFFIX):
+        raise FolderError(f"{path} has to end in {SUFFIX}.")
+    manifest = Manifest.read(folder)
+    if not manifest.artifacts:
+        raise FolderError(f"{folder} has no artifact to bundle. Export one: mnist-edge export")
+    for artifact in manifest.artifacts:
+        artifact.check()
+    top = path.name.removesuffix(SUFFIX)
+    golden = manifest.check(reference.NAME)
+    runs = runtimes(manifest, systems(target)[0])
+    kept = tuple(artifact for artifact in manifest.artifacts if artifact.format in runs)
+    with tempfile.TemporaryDirectory() as name, staged(path) as temporary:
+        work = Path(name)
+        if kept != manifest.artifacts:
+            manifest = replace(manifest, folder=work, artifacts=kept)
+            manifest.write()
+        paths = [path for artifact in kept for path in artifact.paths]
+        files = [manifest.folder / manifest.NAME, golden, *paths, write_wheel(work)]
+        for system in wheels_for:
+            pip.download(pinned(manifest, system), system, work / WHEELS)
+        wheels = sorted((work / WHEELS).glob("*")) if (work / WHEELS).is_dir() else []
+        readme = work / "README.md"
+        readme.write_text(_readme(manifest, target, bool(wheels)), encoding="utf-8")
+        with (
+            temporary.open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            for file in [readme, *files]:
+                _add(archive, f"{top}/{file.name}", file)
+            for file in wheels:
+                _add(archive, f"{top}/{WHEELS}/{file.name}", file)
+    return manifest
+
+
+def _add(archive: tarfile.TarFile, name: str, path: Path) -> None:
+    entry = tarfile.TarInfo(name)
+    data = path.read_bytes()
+    entry.size, entry.mode = len(data), 0o644
+    archive.addfile(entry, io.BytesIO(data))
+
+
+def _readme(manifest: Manifest, target: str, offline: bool) -> str:
+    system = systems(target)[0]
+    found = runtimes(manifest, system)
+    options = f"--no-index --find-links {WHEELS} " if offline else ""
+    commands = ["sudo apt install python3-venv", "python3 -m venv mnist", ". mnist/bin/activate"]
+    if system.arm32:  # PyPI has no NumPy for it, and our extras name packages that have no wheel there
+        packages = " ".join(f"'{package}'" for packages in found.values() for package in packages)
+        commands[:2] = [f"{commands[0]} python3-numpy python3-pil", "python3 -m venv --system-site-packages mnist"]
+        commands.append(f"pip install {options}./{OWN_WHEEL} {packages}")
+    else:
+        commands.append(f"pip install {options}'./{OWN_WHEEL}[{','.join(found)}]'")
+    fast = next((item.path.name for item in manifest.artifacts if item.precision is Precision.INT8), None)
+    commands += ["mnist-edge verify .", "mnist-edge bench ."]
+    commands += [f"mnist-edge predict photo.jpg --artifact {fast}"] if fast else []
+    return README.format(
+        model=manifest.model,
+        target=TARGETS[target],
+        version=__version__,
+        commands="\n".join(f"    {command}" for command in commands),
+    )

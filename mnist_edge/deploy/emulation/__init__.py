@@ -1,0 +1,1 @@
+"""A board's userland under user-mode emulation."""

@@ -1,0 +1,178 @@
+"""A board without the board: its Debian userland and its real wheels under qemu, as any user may run them."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_edge.core.errors import DeviceError
+from mnist_edge.core.files import settle, staged
+from mnist_edge.core.host import EMULATED
+from mnist_edge.core.manifest import Manifest
+from mnist_edge.deploy import pip
+from mnist_edge.deploy.boards import Board, Release
+from mnist_edge.deploy.bundle import SUFFIX, bundle, pinned
+from mnist_edge.deploy.emulation import debian
+from mnist_edge.verify import verify as parity
+
+LEAST_QEMU = 10
+QEMU_VARIABLE = "MNIST_EDGE_QEMU"
+GET_QEMU = "Get it without root: mnist-edge device qemu (or install the package qemu-user of Debian 13 or newer)."
+EMULATORS = ("qemu-aarch64", "qemu-arm", "qemu-x86_64")
+Progress = Callable[[str], None]
+
+
+def cache() -> Path:
+    """Give the folder that holds userlands, wheels and qemu."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mnist-edge") / "device"
+
+
+@dataclass(frozen=True)
+class Userland:
+    """A board's userland, ready to run Python; `site` holds the packages for it."""
+
+    board: Board
+    release: Release
+    qemu: str
+    root: Path
+    site: Path
+
+    @property
+    def title(self) -> str:
+        """What it stands for, in words that leave no doubt that it is not the board."""
+        return f"{self.board.title} ({self.board.cpu}) emulated by qemu"
+
+    def python(self, *arguments: str, package: Path, width: int = 80) -> subprocess.CompletedProcess[str]:
+        """Run the emulated Python, without this machine's dataset and settings.
+
+        Args:
+            arguments: what Python is given.
+            package: the folder that holds our own package.
+            width: of the terminal.
+        """
+        libraries = self.root / "usr" / "lib"
+        triplet = next(libraries.glob("*-linux-gnu*"))
+        shared = ":".join(map(str, (triplet, triplet / "blas", triplet / "lapack")))
+        python = f"{self.root}/usr/bin/python{self.release.system.python}"
+        options = ["-cpu", self.board.cpu, "-L", str(self.root), "-E", f"LD_LIBRARY_PATH={shared}"]
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(package),
+            "LANG": "C.UTF-8",
+            "COLUMNS": str(width),
+            "PYTHONHOME": f"{self.root}/usr",
+            "PYTHONPATH": ":".join(map(str, (package, self.site, libraries / "python3" / "dist-packages"))),
+            EMULATED: self.title,
+        }
+        command = [self.qemu, *options, python, *arguments]
+        return subprocess.run(command, cwd=package, env=env, capture_output=True, text=True, check=False)
+
+    @contextmanager
+    def unpacked(self, folder: Path) -> Iterator[tuple[Path, Path]]:
+        """Bundle an export folder and unpack it as on a board; give it and the folder of the bundle's own package."""
+        with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
+            archive = work / f"bundle{SUFFIX}"
+            bundle(folder, archive)
+            with tarfile.open(archive) as content:
+                content.extractall(work, filter="data")
+            (wheel,) = (work / "bundle").glob("*.whl")
+            with zipfile.ZipFile(wheel) as content:
+                content.extractall(work / "package")
+            yield work / "bundle", work / "package"
+
+
+def prepare(board: Board, release: Release, manifest: Manifest, progress: Progress) -> Userland:
+    """Find qemu, and build the userland and its packages where the cache does not have them.
+
+    Raises:
+        DeviceError: qemu is missing or too old, or something could not be downloaded.
+    """
+    emulator = qemu(board.emulator)
+    root = cache() / f"{release.suite}-{release.architecture}"
+    if not root.is_dir():
+        progress(f"Unpacking {release} into {root}, once …")
+        debian.unpack(release.suite, release.architecture, release.debs, root)
+    needed = pinned(manifest, release.system)
+    key = hashlib.sha256("\n".join(needed).encode()).hexdigest()[:12]
+    site = cache() / f"{root.name}-site-{key}"
+    if not site.is_dir():
+        progress(f"Downloading its wheels ({', '.join(needed)}), once …")
+        with tempfile.TemporaryDirectory(dir=cache(), prefix=".installing-") as name:
+            pip.install(needed, release.system, Path(name) / "site")
+            settle(Path(name) / "site", site)
+    return Userland(board, release, emulator, root, site)
+
+
+def verify(userland: Userland, folder: Path, images: int | None, results: Path, width: int) -> tuple[int, str]:
+    """Run `mnist-edge verify` there on the bundle of an export folder.
+
+    Args:
+        userland: where.
+        folder: the export folder.
+        images: how many golden images to use; all where it is None.
+        results: the folder that gets `verify.json`.
+        width: of the terminal.
+
+    Returns:
+        The exit code, 0 or 1, and what was printed.
+
+    Raises:
+        DeviceError: it could not run to its end.
+    """
+    with userland.unpacked(folder) as (bundled, package):
+        some = [] if images is None else ["--images", str(images)]
+        done = userland.python("-m", "mnist_edge", "verify", str(bundled), *some, package=package, width=width)
+        if done.returncode not in (0, 1) or not (bundled / parity.NAME).is_file():
+            lines = done.stderr.strip().splitlines()
+            raise DeviceError(f"under {userland.title}: {lines[-1][:300] if lines else f'exit {done.returncode}'}")
+        with staged(results / parity.NAME) as temporary:
+            shutil.copyfile(bundled / parity.NAME, temporary)
+    return done.returncode, done.stdout
+
+
+def qemu(name: str) -> str:
+    """Find qemu's user-mode emulator: in MNIST_EDGE_QEMU, in PATH, in our cache.
+
+    Raises:
+        DeviceError: there is none, or only one that crashes inside the runtimes.
+    """
+    places = os.environ.get(QEMU_VARIABLE, ""), os.environ.get("PATH", ""), str(_own_qemu())
+    old = ""
+    for place in places:
+        if found := shutil.which(name, path=place):
+            told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+            version = number.group(1) if (number := re.search(r"version (\d+[\d.]*)", told)) else "0"
+            if int(version.partition(".")[0]) >= LEAST_QEMU:
+                return found
+            old = f"{found} is version {version}, which crashes inside the runtimes; version {LEAST_QEMU} is needed. "
+    raise DeviceError(f"{old or f'{name} is not here. '}{GET_QEMU}")
+
+
+def fetch_qemu() -> Path:
+    """Put Debian 13's static emulators into the cache, where they are not there yet, and give their folder."""
+    target = _own_qemu()
+    if not target.is_dir():
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache(), prefix=".qemu-") as name:
+            tree, kept = Path(name) / "tree", Path(name) / "kept"
+            debian.unpack("trixie", debian.native(), ["qemu-user"], tree)
+            kept.mkdir()
+            for emulator in EMULATORS:  # the others take 400 MB
+                (tree / "usr" / "bin" / emulator).resolve().replace(kept / emulator)
+            settle(kept, target)
+    return target
+
+
+def _own_qemu() -> Path:
+    return cache() / "qemu"

@@ -1,0 +1,63 @@
+"""Our own package as a wheel, made from what is installed: no checkout, no build tool, no network."""
+
+import base64
+import hashlib
+import re
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+from mnist_edge import __version__
+from mnist_edge.core.errors import DeviceError
+
+DISTRIBUTION = "mnist-edge"
+NAME = f"mnist_edge-{__version__}-py3-none-any.whl"
+CARRIED = ("METADATA", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the wheel of the running package into a folder, the same bytes each time, and give its path.
+
+    The form is that of the binary distribution format (PEP 427): the files, their metadata, and a RECORD of digests.
+
+    Raises:
+        DeviceError: the package runs from a folder that was never installed, so it has no metadata.
+    """
+    package = Path(__file__).parent.parent
+    info = f"mnist_edge-{__version__}.dist-info"
+    content = {
+        f"{package.name}/{path.relative_to(package).as_posix()}": path.read_bytes()
+        for path in sorted(package.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    content |= {f"{info}/{name}": text.encode() for name in CARRIED if (text := _distribution().read_text(name))}
+    content[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: mnist-edge\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    rows = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in content.items()]
+    content[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+    path = folder / NAME
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def requirements() -> dict[str, str]:
+    """Give what the base install needs: each package's name and its requirement, `click` and `click>=8.2`."""
+    lines = [line for line in _distribution().requires or () if "extra ==" not in line]
+    return {re.split(r"[^\w.-]", line)[0]: line.partition(";")[0].strip() for line in lines}
+
+
+def extras() -> list[str]:
+    """Give the names of our extras."""
+    return _distribution().metadata.get_all("Provides-Extra") or []
+
+
+def _distribution() -> metadata.Distribution:
+    for found in metadata.distributions(name=DISTRIBUTION):
+        if found.read_text("METADATA"):  # a checkout's egg-info, which python -m finds first, has none
+            return found
+    raise DeviceError(f"{DISTRIBUTION} runs from a folder and is not installed. Install it: make export")
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

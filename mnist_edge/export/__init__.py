@@ -1,0 +1,1 @@
+"""Keras model → export folder."""

@@ -1,0 +1,116 @@
+"""Measures, at export, how far apart Keras is from itself; the tolerances of `verify` are multiples of that.
+
+A second process runs the model on one thread, in other batch sizes and with other optimizations, while the first one
+converts it. Everything here is over training images.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_edge.core.errors import ConversionError
+from mnist_edge.core.reference import Yardstick
+from mnist_edge.formats.base import Images
+from mnist_edge.formats.keras.model import load_model, predict, scaled
+
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "0"}
+DRAWS = 8
+
+
+@contextmanager
+def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], Yardstick]]:
+    """Measure in the background while the block runs.
+
+    Args:
+        path: `model.keras`.
+        model: the same, loaded.
+        images: training images, uint8 `[N, 28, 28]`.
+
+    Yields:
+        A function that waits for the end and gives the result. It raises ConversionError where the run failed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        given = Path(name) / "given.npz"
+        np.savez(given, images=images, outputs=predict(model, images))
+        command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(given)]
+        environment = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        child = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+
+        def finish() -> Yardstick:
+            out, err = child.communicate()
+            if child.returncode:
+                reason = err.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
+                raise ConversionError(f"Keras's own spread could not be measured: {reason[0]}")
+            found = json.loads(out.splitlines()[-1])
+            return Yardstick(**{**found, "runs": tuple(found["runs"])})
+
+        try:
+            yield finish
+        finally:
+            child.kill()
+            child.communicate()
+
+
+def measure(model: Any, given: Path) -> dict[str, Any]:
+    """Run a model in every way that this process can, and compare with the outputs that another one gave."""
+    import tensorflow as tf
+
+    with np.load(given) as content:
+        images, outputs = content["images"], content["outputs"]
+    pixels = scaled(images)
+
+    def eager(part: Any) -> Any:
+        return model(part, training=False)
+
+    def batches(call: Callable[[Any], Any], size: int) -> Any:
+        return np.concatenate([np.asarray(call(pixels[start : start + size])) for start in range(0, len(pixels), size)])
+
+    graph, compiled = tf.function(eager), tf.function(eager, jit_compile=True)
+    runs = {
+        "all threads, eager": outputs,
+        "one thread without oneDNN, eager": batches(eager, len(pixels)),
+        "batch 1": batches(eager, 1),
+        "batch 32": batches(eager, 32),
+        "graph": batches(graph, len(pixels)),
+        "XLA": batches(compiled, len(pixels)),
+        "XLA, batch 1": batches(compiled, 1),
+    }
+    together = np.stack(list(runs.values()))
+    least = np.finfo(np.float32).tiny
+    logs = np.log(np.maximum(outputs, least))  # the logits, but for one constant an image
+    return {
+        "spread": float(np.ptp(together, axis=0).max()),
+        "half": _half(model, pixels, batches(eager, len(pixels))),
+        "step": float(np.ptp(logs, axis=1).max() / 255),
+        "images": len(images),
+        "runs": list(runs),
+    }
+
+
+def _half(model: Any, pixels: Any, exact: Any) -> float:
+    """Give the largest difference that half a float16 unit on every weight made in some draws."""
+    rng = np.random.default_rng(0)
+    weights = model.get_weights()
+    largest = 0.0
+    for _ in range(DRAWS):
+        units = [np.spacing(np.abs(array).astype(np.float16)).astype(np.float32) for array in weights]
+        model.set_weights(
+            [array + unit / 2 * rng.choice([-1, 1], unit.shape) for array, unit in zip(weights, units, strict=True)]
+        )
+        largest = max(largest, float(np.abs(np.asarray(model(pixels, training=False)) - exact).max()))
+    model.set_weights(weights)
+    return largest
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(load_model(Path(sys.argv[1])), Path(sys.argv[2]))))

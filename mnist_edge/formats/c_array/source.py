@@ -1,0 +1,179 @@
+"""A model as C: the array with its header, written for any compiler from C99 and C++11 on, and read back."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.manifest import LABELS, Tensor
+
+ALIGNMENT = 16  # what TensorFlow Lite Micro wants of a model's first byte
+PER_LINE = 20
+COMMENT = r"(?s)/\*.*?\*/|//[^\n]*"
+ARRAY = r"(?:unsigned\s+char|uint8_t)\s+\w+\s*\[[^\]]*\][^={;]*=\s*\{([^}]*)\}"
+TOLD = r"/\* mnist-edge: (\{.*\}) \*/"
+
+HEADER = """\
+/* {title}: a digit classifier for {runtime}. Written by mnist-edge {mnist_edge}; not to be edited.
+
+   Model {model}, {precision}, trained on {dataset}. Made with {versions}.
+   The array is {title}.tflite without the JSON at its end. SHA-256 of its bytes:
+   {sha256}
+
+   In: 28 x 28 pixels row by row, 0 black to 255 white, one step of the scale for each level of grey:
+       input[i] = (signed char)(pixels[i] + {NAME}_INPUT_ZERO_POINT);
+   Out: a number for each label; the largest is the digit:
+       {head} = (output[i] - {NAME}_OUTPUT_ZERO_POINT) * {NAME}_OUTPUT_SCALE;
+*/
+#ifndef {NAME}_H
+#define {NAME}_H
+
+#define {NAME}_BYTES {length}
+#define {NAME}_ALIGNMENT {alignment}
+
+/* The smallest arena that works, in bytes, measured with
+   {measured_with}.
+   A 32-bit microcontroller needs less for the same kernels, as its pointers are half as long; optimized kernels
+   (CMSIS-NN) may ask for more. AllocateTensors() fails where it is too small, arena_used_bytes() tells what is used. */
+#define {NAME}_ARENA_BYTES {arena}
+
+/* {operators} */
+#define {NAME}_OPERATORS {kinds}
+
+#define {NAME}_INPUT_HEIGHT 28
+#define {NAME}_INPUT_WIDTH 28
+#define {NAME}_INPUT_CHANNELS 1
+#define {NAME}_INPUT_BYTES 784
+#define {NAME}_INPUT_SCALE {input_scale}
+#define {NAME}_INPUT_ZERO_POINT ({input_zero_point})
+
+#define {NAME}_OUTPUT_CLASSES {classes}
+#define {NAME}_OUTPUT_SCALE {output_scale}
+#define {NAME}_OUTPUT_ZERO_POINT ({output_zero_point})
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+extern const unsigned char {name}[{NAME}_BYTES];
+extern const char *const {name}_labels[{NAME}_OUTPUT_CLASSES];
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+SOURCE = """\
+/* Written by mnist-edge; not to be edited. See {title}.h. */
+#include "{title}.h"
+
+#if defined(__cplusplus)
+#define ALIGNED alignas({NAME}_ALIGNMENT)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define ALIGNED _Alignas({NAME}_ALIGNMENT)
+#elif defined(__GNUC__)
+#define ALIGNED __attribute__((aligned({NAME}_ALIGNMENT)))
+#else
+#error "this compiler needs C11, or its own word for alignment here"
+#endif
+
+const char *const {name}_labels[] = {{{labels}}};
+
+ALIGNED const unsigned char {name}[] = {{
+{rows}
+}};
+
+/* mnist-edge: {told} */
+"""
+
+
+def identifier(stem: str) -> str:
+    """Give a C identifier for a file's name without its ending: `cnn-int8-io8` → `cnn_int8_io8`."""
+    name = re.sub(r"[^0-9A-Za-z]", "_", stem)
+    return name if name[0].isalpha() else f"model_{name}"
+
+
+def header(title: str, content: bytes, ends: tuple[Tensor, Tensor], told: dict[str, Any]) -> str:
+    """Give the header of an array.
+
+    Args:
+        title: the file's name without its ending.
+        content: the array's bytes.
+        ends: input and output as the runtime has them, int8 with scale and zero point.
+        told: the metadata of the export, the array's `sha256`, the `runtime`, the `arena` in bytes and what it was
+            `measured_with`, the `operators` and how many `kinds` of them there are.
+    """
+    source, sink = ends
+    words = {key: _harmless(str(value)) for key, value in told.items()}
+    return HEADER.format(
+        **words,
+        title=_harmless(title),
+        name=identifier(title),
+        NAME=identifier(title).upper(),
+        length=len(content),
+        alignment=ALIGNMENT,
+        head={"probabilities": "probability", "logits": "logit"}[sink.name],
+        input_scale=_float(source.scale),
+        input_zero_point=source.zero_point,
+        classes=len(LABELS),
+        output_scale=_float(sink.scale),
+        output_zero_point=sink.zero_point,
+    )
+
+
+def source(title: str, content: bytes, told: dict[str, Any]) -> str:
+    """Give the C source of an array; `told` goes into a comment as JSON, for `read`."""
+    lines = (content[start : start + PER_LINE] for start in range(0, len(content), PER_LINE))
+    return SOURCE.format(
+        title=title,
+        name=identifier(title),
+        NAME=identifier(title).upper(),
+        labels=", ".join(f'"{label}"' for label in LABELS),
+        rows="\n".join("".join(f"0x{byte:02x}," for byte in line) for line in lines),
+        told=json.dumps(told).replace("/", r"\u002f"),  # no comment ends or begins in it
+    )
+
+
+def digest(content: bytes) -> str:
+    """Give the hex SHA-256 of an array's bytes."""
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Take the bytes out of the first array of a C file, ours or another, and what ours tells of itself.
+
+    Raises:
+        ArtifactError: it cannot be read, has no array of bytes, or has not the bytes that were exported.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        told = json.loads(found[1]) if (found := re.search(TOLD, text)) else {}
+        if not isinstance(told, dict):
+            raise ValueError("what it tells of itself is no JSON object")
+        array = re.search(ARRAY, re.sub(COMMENT, "", text))
+        if array is None:
+            raise ValueError("no array of unsigned char or uint8_t")
+        content = bytes(int(number, 0) for number in array[1].rstrip().rstrip(",").split(","))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ArtifactError(f"{path} is not a C file with a model in it ({reason}).") from error
+    if told.get("sha256", digest(content)) != digest(content):
+        raise ArtifactError(f"{path} was changed: its array has not the SHA-256 that stands below it. Export it again.")
+    return content, told
+
+
+def _float(value: float | None) -> str:
+    """Give a float32 as a C literal that reads back to the same bits."""
+    return f"{np.format_float_scientific(np.float32(value or 0), trim='0')}f"
+
+
+def _harmless(text: str) -> str:
+    """Give text that can stand in a C comment: ASCII, and neither begins nor ends one, nor continues a line."""
+    return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)

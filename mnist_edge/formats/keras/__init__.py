@@ -1,0 +1,3 @@
+"""Keras's own `.keras` file."""
+
+from mnist_edge.formats.keras.model import FORMAT as FORMAT

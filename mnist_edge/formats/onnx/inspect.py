@@ -1,0 +1,171 @@
+"""What an ONNX file says of itself, ours or anybody's."""
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.formats.base import Description, Executed, Operator, end
+
+# The newest opset and IR version that each release of ONNX Runtime reads, from its compatibility page.
+RELEASES = (
+    ("1.0", 10, 5),
+    ("1.2", 11, 6),
+    ("1.3", 12, 7),
+    ("1.6", 13, 7),
+    ("1.8", 14, 7),
+    ("1.9", 15, 8),
+    ("1.11", 16, 8),
+    ("1.12", 17, 8),
+    ("1.14", 18, 8),
+    ("1.15", 19, 9),
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+)
+INT8 = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"} | {
+    "MatMulIntegerToFloat",
+    "NhwcMaxPool",
+    "QLinearAdd",
+    "QLinearSoftmax",
+}
+MOVES = {"Reshape", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Flatten"} | {
+    "ReorderInput",
+    "ReorderOutput",
+}
+
+
+def describe(path: Path) -> Description:
+    """Read an ONNX file. Raises ArtifactError where it is not one."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        beside = _beside(proto.graph)
+        onnx.load_external_data_for_model(proto, str(path.parent))
+        shapes = _shapes(onnx.shape_inference.infer_shapes(proto).graph)
+    except (
+        OSError,
+        ValueError,
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise ArtifactError(f"{path} is not an ONNX file that can be read ({error}).") from error
+    graph = proto.graph
+    if not graph.node:
+        raise ArtifactError(f"{path} is not an ONNX file: it has no graph.")
+    opsets = {item.domain or "ai.onnx": item.version for item in proto.opset_import}
+    counts = Counter((node.op_type, node.domain) for node in graph.node)
+    weights = sum(_bytes(tensor) for tensor in graph.initializer)
+    metadata = {item.key: item.value for item in proto.metadata_props}
+    told = sum(len(key) + len(value) for key, value in metadata.items())
+    constants = {tensor.name for tensor in graph.initializer}
+    return Description(
+        inputs=tuple(_end(value) for value in graph.input if value.name not in constants),
+        outputs=tuple(_end(value) for value in graph.output),
+        operators=tuple(
+            Operator(kind, _since(kind, domain, opsets), count) for (kind, domain), count in counts.items()
+        ),
+        versions={
+            "IR": str(proto.ir_version),
+            **{f"opset {domain}": str(version) for domain, version in opsets.items()},
+            "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
+        },
+        parameters=sum(math.prod(dims) for dims in _kernels(graph, shapes)),
+        macs=_macs(graph, shapes),
+        sizes={"weights": weights, "metadata": told, "graph": proto.ByteSize() - weights - told},
+        oldest=oldest(opsets.get("ai.onnx", 0), proto.ir_version),
+        metadata=metadata,
+        beside=beside,
+    )
+
+
+def executed(path: Path) -> Executed:
+    """Sort the operators of the graph that ONNX Runtime really runs; `path` is the optimized model that it wrote."""
+    import onnx
+
+    kinds = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
+    return Executed(
+        int8=tuple(kind for kind in kinds if kind in INT8),
+        other=tuple(kind for kind in kinds if kind not in INT8 | MOVES),
+        moves=tuple(kind for kind in kinds if kind in MOVES),
+        note="",
+    )
+
+
+def oldest(opset: int, ir: int) -> str:
+    """Name the oldest ONNX Runtime that reads an opset and IR version."""
+    for release, newest_opset, newest_ir in RELEASES:
+        if opset <= newest_opset and ir <= newest_ir:
+            return f"ONNX Runtime {release}, by its opset and IR version"
+    return f"an ONNX Runtime after {RELEASES[-1][0]}, by its opset and IR version"
+
+
+def _beside(graph: Any) -> tuple[str, ...]:
+    """Name the other files in which initializers are stored."""
+    entries = [entry for tensor in graph.initializer for entry in tensor.external_data]
+    return tuple(dict.fromkeys(entry.value for entry in entries if entry.key == "location"))
+
+
+def _since(kind: str, domain: str, opsets: dict[str, int]) -> int:
+    """Give the operator's own version: the opset that last changed it; the domain's where it is not ONNX's own."""
+    import onnx
+
+    opset = opsets.get(domain or "ai.onnx", 0)
+    if onnx.defs.has(kind, domain):
+        return int(onnx.defs.get_schema(kind, opset, domain).since_version)
+    return opset
+
+
+def _shapes(graph: Any) -> dict[str, list[int]]:
+    values = {
+        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    return {**values, **{tensor.name: list(tensor.dims) for tensor in graph.initializer}}
+
+
+def _layers(graph: Any) -> list[Any]:
+    kinds = {"Conv", "Gemm", "MatMul", "MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul"}
+    return [node for node in graph.node if node.op_type in kinds]
+
+
+def _kernels(graph: Any, shapes: dict[str, list[int]]) -> list[list[int]]:
+    """Give the shapes of the layers' kernels and biases, whatever they are stored as."""
+    found = []
+    for node in _layers(graph):
+        found.append(shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0]))
+        if node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
+            found.append(shapes.get(node.input[2], [0]))
+    constants = {tensor.name for tensor in graph.initializer}
+    biases = [node for node in graph.node if node.op_type == "Add"]
+    found += [shapes[name] for node in biases for name in node.input if name in constants]
+    return found
+
+
+def _macs(graph: Any, shapes: dict[str, list[int]]) -> int:
+    total = 0
+    for node in _layers(graph):
+        kernel = shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0])
+        output = shapes.get(node.output[0], [0])
+        if "Conv" in node.op_type:
+            total += math.prod(output[1:]) * math.prod(kernel[1:])
+        else:
+            total += math.prod(kernel)
+    return total
+
+
+def _bytes(tensor: Any) -> int:
+    from onnx import numpy_helper
+
+    return int(numpy_helper.to_array(tensor).nbytes)
+
+
+def _end(value: Any) -> str:
+    import onnx
+
+    kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    dims = [dim.dim_value or dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim]
+    return end(value.name, {"float": "float32"}.get(kind, kind), dims)

@@ -1,0 +1,131 @@
+"""What a `.tflite` file says of itself, ours or anybody's."""
+
+import json
+import math
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.core.errors import ArtifactError, MissingRuntime
+from mnist_edge.core.files import DAMAGED
+from mnist_edge.core.optional import installed, need, pip_install
+from mnist_edge.formats.base import Description, Executed, Operator, end
+
+MOVES = {"RESHAPE", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "CAST"}
+LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
+
+
+def describe(path: Path, metadata_name: str) -> Description:
+    """Read a `.tflite` file; `metadata_name` is our JSON in the zip behind it. Raises ArtifactError."""
+    try:
+        return _described(path, metadata_name)
+    except (*DAMAGED, IndexError, MemoryError, struct.error) as error:
+        raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
+
+
+def _described(path: Path, metadata_name: str) -> Description:
+    schema = _schema()
+    content = path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
+    graph = model.subgraphs[0]
+    weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    counts = Counter((names.get(codes[op.opcodeIndex][0], "?"), codes[op.opcodeIndex][1]) for op in graph.operators)
+    told = _metadata(path, metadata_name)
+    zipped = sum(len(key) + len(value) for key, value in told.items())
+    layers = [op for op in graph.operators if names.get(codes[op.opcodeIndex][0]) in LAYERS]
+    return Description(
+        inputs=tuple(_end(graph.tensors[index], types) for index in graph.inputs),
+        outputs=tuple(_end(graph.tensors[index], types) for index in graph.outputs),
+        operators=tuple(Operator(kind, version, count) for (kind, version), count in counts.items()),
+        versions={"schema": str(model.version), "producer": (model.description or b"").decode()},
+        parameters=sum(
+            int(math.prod(graph.tensors[index].shape)) for op in layers for index in op.inputs[1:] if index >= 0
+        ),
+        macs=sum(_macs(graph, op) for op in layers),
+        sizes={"weights": weights, "metadata": zipped, "graph": len(content) - weights - zipped},
+        oldest=_oldest(model),
+        metadata=told,
+    )
+
+
+def executed(opened: Any) -> Executed:
+    """Sort the operators that an open interpreter runs; they are XNNPACK's where that delegate took them."""
+    operators = opened._get_ops_details()
+    types = {item["index"]: item["dtype"].__name__ for item in opened.get_tensor_details()}
+    own = [op for op in operators if op["op_name"] != "DELEGATE"]
+    taken = sum(len(_inside(delegate, own)) for delegate in operators if delegate["op_name"] == "DELEGATE")
+    kinds = [(op["op_name"], types[op["outputs"][0]]) for op in own]
+    return Executed(
+        int8=tuple(kind for kind, dtype in kinds if dtype in ("int8", "uint8", "int16") and kind not in MOVES),
+        other=tuple(kind for kind, dtype in kinds if dtype.startswith("float") and kind not in MOVES),
+        moves=tuple(kind for kind, _ in kinds if kind in MOVES),
+        note=f"XNNPACK runs {taken} of {len(own)}" if taken else "no delegate",
+    )
+
+
+def _inside(delegate: Any, operators: list[Any]) -> list[Any]:
+    """Give the operators between a delegate's inputs and outputs: those that it replaces."""
+    producer = {index: op for op in operators for index in op["outputs"]}
+    found, todo = [], list(delegate["outputs"])
+    while todo:
+        op = producer.get(todo.pop())
+        if op is not None and op not in found:
+            found.append(op)
+            todo += [index for index in op["inputs"] if index not in set(delegate["inputs"])]
+    return found
+
+
+def _schema() -> Any:
+    for module in SCHEMAS:
+        if installed(module):
+            return need(module, module.partition(".")[0], "reading a TFLite file")
+    raise MissingRuntime(f"reading a TFLite file needs ai-edge-litert. Install it: {pip_install('ai-edge-litert')}")
+
+
+def _macs(graph: Any, op: Any) -> int:
+    kernel, output = ([int(size) for size in graph.tensors[index].shape] for index in (op.inputs[1], op.outputs[0]))
+    if len(kernel) == 2:
+        return math.prod(kernel)
+    if kernel[0] == 1:  # depthwise: one filter of [1, height, width, channels]
+        return math.prod(output[1:3]) * math.prod(kernel)
+    return math.prod(output[1:]) * math.prod(kernel[1:])
+
+
+def _oldest(model: Any) -> str:
+    """Give what the converter recorded: the oldest TensorFlow Lite that has all operator versions."""
+    for item in model.metadata or ():
+        if item.name == b"min_runtime_version":
+            version = bytes(bytearray(model.buffers[item.buffer].data)).rstrip(b"\0").decode()
+            return f"TensorFlow Lite {version}, by its operator versions"
+    return "not recorded in the file"
+
+
+def _metadata(path: Path, name: str) -> dict[str, str]:
+    import zipfile  # inside functions, like all of the standard library that running a file can do without
+    import zlib
+
+    if not zipfile.is_zipfile(path):
+        return {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if name not in archive.namelist():
+                return {}
+            content = json.loads(archive.read(name))
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
+    except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
+        raise ArtifactError(f"{path} was changed: its {name} cannot be read ({error}). Export it again.") from error
+
+
+def _end(tensor: Any, types: dict[int, str]) -> str:
+    signature = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+    dims = ["?" if size < 0 else int(size) for size in signature]
+    text = end(tensor.name.decode(), types.get(tensor.type, "?"), dims)
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None or not len(quantization.scale):
+        return text
+    return f"{text}, scale {quantization.scale[0]:.6g}, zero point {quantization.zeroPoint[0]}"

@@ -1,0 +1,126 @@
+"""Any picture of one digit → a 28×28 one like MNIST's: white on black, in a 20×20 box, centred by its mass.
+
+The method is that of the dataset's own page: the digit is scaled, keeping its proportions, into a 20×20 box with
+anti-aliasing, and placed in a 28×28 field so that its centre of mass is at the field's centre. `ink` finds the digit;
+strokes far from the usual width are brought near it. From the grey picture on, `web/preprocess.js` gives the same bits.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mnist_edge.core.errors import PictureError
+from mnist_edge.predict.raster import cut, extreme, outline
+from mnist_edge.predict.segmentation import digit_ink
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnist_edge.predict.raster import Values
+
+BOX, FIELD = 20, 28
+WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
+FINE = 8  # pens are made usual at this many times MNIST's resolution
+THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
+PAPER = 64  # ink under this is outside the box
+# what Pillow raises for damaged files; AVIF's and DDS's readers raise RuntimeError, EXIF's struct.error
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, struct.error, Image.DecompressionBombError)
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """Read a picture file and give it as uint8 `[28, 28]`.
+
+    Raises:
+        PictureError: it cannot be read, or shows no digit.
+    """
+    if not path.is_file():
+        raise PictureError(f"there is no picture {path}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow says what is odd; what is hopeless it raises
+            with Image.open(path) as picture:
+                picture.draft("L", (WORKING_SIDE, WORKING_SIDE))
+                grey = _grey(ImageOps.exif_transpose(picture))
+    except UNREADABLE as error:
+        raise PictureError(f"{path} is not a picture that can be read ({error}). Give a PNG or JPEG.") from error
+    try:
+        return mnist_like(np.asarray(grey))
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """Flatten to at most 512×512 grey; a transparent picture is laid on what its strokes stand out from."""
+    if picture.mode.startswith("I"):  # 16 bit grey; Pillow's own conversion would clip it
+        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    picture.thumbnail((WORKING_SIDE, WORKING_SIDE))
+    if not picture.has_transparency_data:
+        return picture.convert("L")
+    picture = picture.convert("LA")
+    brightness, alpha = (np.asarray(band) for band in picture.split())
+    opaque = brightness[alpha > 127]
+    paper = 0 if opaque.size and opaque.mean() > 127 else 255
+    return Image.composite(picture.getchannel(0), Image.new("L", picture.size, paper), picture.getchannel(1))
+
+
+def mnist_like(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn a grey picture uint8 `[H, W]`, dark on light or light on dark, into uint8 `[28, 28]`.
+
+    Raises:
+        PictureError: there is no ink that stands out from the paper, or none that could be one digit.
+    """
+    digit = boxed(digit_ink(grey.astype(np.int64)))
+    return centred(boxed(with_usual_pen(digit)))
+
+
+def boxed(digit: Values) -> Values:
+    """Average areas so that the longer side is BOX at the fine resolution, keeping proportions; the darkest is 255."""
+    height, width = digit.shape
+    side = max(height, width)
+    rows, columns = (max(1, (2 * length * BOX * FINE + side) // (2 * side)) for length in (height, width))
+    area = height * width
+    scaled = (_averaged(_averaged(digit, rows).T, columns).T + area // 2) // area
+    strong: Values = scaled * 255 // scaled.max()
+    return strong
+
+
+def _averaged(values: Values, count: int) -> Values:
+    """Give `count` rows, each the sum of what it covers of the old ones, in units of 1 / `count` of a row."""
+    place = np.arange(count + 1) * len(values)
+    whole, part = place // count, (place % count)[:, None]
+    sums = np.pad(np.cumsum(values, axis=0), [(1, 0), (0, 0)])
+    return np.diff(sums[whole] * count + np.pad(values, [(0, 1), (0, 0)])[whole] * part, axis=0)
+
+
+def with_usual_pen(digit: Values) -> Values:
+    """Make strokes wider or narrower where their mean width is outside what is usual in MNIST."""
+    area, edge = int((digit >= 128).sum()), int(outline(digit >= 128).sum())
+    wider, narrower = (THIN * edge - 2 * area + edge) // (2 * edge), (2 * area - THICK * edge + edge) // (2 * edge)
+    steps, pick = (wider, np.maximum) if wider > 0 else (max(narrower, 0), np.minimum)
+    digit = np.pad(digit, steps + 1)
+    for step in range(steps):  # crosses and squares in turn, which makes a rough circle
+        if step % 2:
+            digit = extreme(digit, 1, pick)
+        else:
+            digit = pick(extreme(digit, 1, pick, (0,)), extreme(digit, 1, pick, (1,)))
+    return cut(digit, digit >= PAPER)
+
+
+def centred(digit: Values) -> NDArray[np.uint8]:
+    """Place the digit so that its centre of mass is the field's centre, as far as it stays inside; then average."""
+    corner, mass, side = [], int(digit.sum()), FIELD * FINE
+    for axis, length in enumerate(digit.shape):
+        moment = int((digit.sum(axis=1 - axis) * np.arange(length)).sum())
+        corner.append(min(max((side * mass // 2 - moment) // mass, 0), side - length))
+    top, left = corner
+    field = np.zeros((side, side), np.int64)
+    field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    blocks = field.reshape(FIELD, FINE, FIELD, FINE).sum(axis=(1, 3))
+    image: NDArray[np.uint8] = (blocks * 255 // blocks.max()).astype(np.uint8)  # thin strokes fade when they shrink
+    return image

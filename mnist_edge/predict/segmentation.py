@@ -1,0 +1,185 @@
+"""Ink and paper: what of a grey picture is the digit, under uneven light, noise and lines.
+
+Whole numbers throughout, so that `web/preprocess.js`, with the same functions in the same order, gives the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_edge.core.errors import PictureError
+from mnist_edge.predict.digit import LARGE, NOT_ONE, NOTHING, is_busy, is_soft, one_digit
+from mnist_edge.predict.raster import (
+    box_of,
+    boxes_of,
+    components,
+    cut,
+    extreme,
+    longer_of,
+    mean_around,
+    outline,
+    painted,
+    runs,
+)
+
+if TYPE_CHECKING:
+    from mnist_edge.predict.raster import Mask, Values
+
+SIDE = 256  # a picture is reduced to this first
+LEAST_CONTRAST = 40  # of 255, between ink and paper
+STEEP = 19  # of 64 columns a row: how far from upright a line is taken for one
+
+
+def digit_ink(picture: Values) -> Values:
+    """Give the ink of the one digit in a grey picture int64 `[H, W]`: 0 paper to 255 ink, cut to the digit's box.
+
+    Raises:
+        PictureError: nothing stands out, or nothing that could be one digit.
+    """
+    grey = smooth = reduced(picture)
+    for radius in (1, 2, 3) if max(grey.shape) >= LARGE else (0,):
+        smooth = mean_around(smooth, radius)
+        sharp, ink, top = standing_out(grey, smooth)
+        if not is_busy(ink):  # else smooth more: it may be noise
+            break
+    digit = one_digit(ink, top)
+    if max(grey.shape) >= LARGE and is_soft(sharp, digit):
+        raise PictureError(NOT_ONE)
+    return cut(np.where(extreme(digit, 1, np.logical_or), sharp, 0), digit)
+
+
+def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
+    """Give the ink of the grey and of the smoothed picture, this without paper and lines, and the darkest of that.
+
+    Raises:
+        PictureError: nothing stands out.
+    """
+    side = max(grey.shape)
+    if is_light_on_dark(smooth):
+        grey, smooth = 255 - grey, 255 - smooth
+    paper, depth, ink = contrast(smooth)
+    if border_share(ink) * 4 > 1:  # a digit that fills its picture: what seemed paper may be the stroke
+        other = contrast(255 - smooth)
+        if border_share(other[2]) < border_share(ink):
+            grey, (paper, depth, ink) = 255 - grey, other
+    if side >= LARGE:
+        ink = np.where(blobs(depth >= (darkest(ink) + 1) // 2), 0, ink)
+    top = darkest(ink)
+    if side >= LARGE and top >= LEAST_CONTRAST:
+        ink = without_lines(clear(ink, top))
+        top = darkest(ink)  # the lines may have been darker than a pencil
+    if top < LEAST_CONTRAST:
+        raise PictureError(NOTHING)
+    ink = clear(ink, top)
+    sharp = np.clip((paper - grey) * 255 // np.maximum(paper, 64), 0, top) * 255 // top
+    return sharp, ink, top
+
+
+def clear(ink: Values, top: int) -> Values:
+    """Without what is a good deal fainter than the darkest."""
+    return np.where(ink >= (top + 3) // 4, ink, 0)
+
+
+def reduced(picture: Values) -> Values:
+    """Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block."""
+    by = -(-max(picture.shape) // SIDE)
+    full = np.pad(picture, [(0, -side % by) for side in picture.shape], mode="edge")
+    blocks = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
+    mean: Values = (blocks + by * by // 2) // (by * by)
+    return mean
+
+
+def is_light_on_dark(grey: Values) -> bool:
+    """Whether the few pixels that stand far out from their surroundings are the light ones."""
+    return int(((grey - mean_around(grey, max(grey.shape) // 4)) ** 3).sum()) > 0
+
+
+def contrast(grey: Values) -> tuple[Values, Values, Values]:
+    """Give the paper's level, how much darker than it each pixel is (0 to 255), and the same for strokes alone."""
+    side = max(grey.shape)
+    radius = max(1, side // 6)
+    # dark strokes narrower than the square are filled, wider shadows and their edges stay
+    paper = extreme(extreme(grey, radius, np.maximum), radius, np.minimum)
+    depth = (paper - grey) * 255 // np.maximum(paper, 64)
+    # a stroke is darker than the paper and than its surroundings; a shadow's edge or a dim corner only one of them
+    return paper, depth, np.where(grey * 12 < mean_around(grey, max(2, side // 8)) * 11, depth, 0)
+
+
+def border_share(ink: Values) -> float:
+    """Share of the border's pixels that hold at least half of the darkest ink."""
+    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    return int((border * 2 >= max(1, darkest(ink))).sum()) / border.size
+
+
+def darkest(ink: Values) -> int:
+    """The level that the darkest five hundredth of a picture reaches."""
+    histogram = np.bincount(ink.ravel(), minlength=256)
+    return int(np.flatnonzero(np.cumsum(histogram[::-1])[::-1] >= max(1, ink.size // 500))[-1])
+
+
+def blobs(mask: Mask) -> Mask:
+    """Find what is too compact for a stroke or cut off by the border: shadows, fingers, the table's edge."""
+    label = components(mask)
+    count = int(label.max()) + 1
+    area = np.bincount(label.ravel(), weights=mask.ravel(), minlength=count)
+    edge = np.bincount(label[outline(mask)], minlength=count)
+    bad = np.zeros(count, bool)
+    for number in np.flatnonzero(area > mask.size // 500):
+        it = label == number
+        longer = int(longer_of(box_of(it)))
+        touching = int(it[:, 0].sum() + it[:, -1].sum() + it[0].sum() + it[-1].sum()) * 10 > edge[number]
+        cut_off = touching and longer * 4 < max(mask.shape) * 3
+        bad[number] = cut_off or area[number] * 80 > (11 if touching else 16) * longer * edge[number]
+    return extreme(bad[label], 2, np.logical_or)
+
+
+def without_lines(ink: Values) -> Values:
+    """Take out lines of a paper and what is left where they cross."""
+    paper = ink
+    for _ in range(2):  # where two lines lie side by side, once is not enough
+        ink = without_upright_lines(without_upright_lines(ink).T).T
+    if np.array_equal(ink, paper):
+        return ink
+    label = components(ink > 0)
+    small = np.append(True, longer_of(boxes_of(label)) * 32 <= max(ink.shape))
+    return np.where(small[label], 0, ink)
+
+
+def without_upright_lines(ink: Values) -> Values:
+    """Take out what is thin and straight from the top to the bottom with few gaps, up to 16° from upright."""
+    height, width = ink.shape
+    row, start, end = runs(ink > 0)
+    slopes = np.arange(-STEEP, STEEP + 1)[:, None]
+    stride = width + 2 * height
+    place = (start + end + 2 * height + row * slopes // 32) // 4 + 1  # where the run's centre line meets row 0
+    place += stride * (slopes + STEEP)
+    thin = end - start <= max(height, width) // 32
+    straight = thin & is_line(place[:, thin], row[thin], ink.shape)[place].any(axis=0)
+    lengths = np.sort((end - start)[straight])
+    if len(lengths) == 0:
+        return ink
+    level = ink[row, (start + end) // 2]
+    levels = np.sort(level[straight])
+    # longer or darker ones are where a stroke crosses, or lies on the line
+    straight &= end - start <= lengths[len(lengths) // 2] + 1
+    straight &= level * 2 <= levels[len(levels) // 2] * 3
+    return np.where(painted(ink.shape, row[straight], start[straight], end[straight], 1) > 0, 0, ink)
+
+
+def is_line(place: Values, row: Values, shape: tuple[int, ...]) -> Mask:
+    """Of each place, at all slopes, whether a line goes through the picture there: at both ends too; no stroke does."""
+    height, width = shape
+    slope, column = np.divmod(np.arange((width + 2 * height) * (2 * STEEP + 1) + 2), width + 2 * height)
+    top = 2 * (column - 1) - height  # the column in row 0
+    bottom = top - (slope - STEEP) * height // 64
+    band = height // 12 + 1
+    line = np.ones(len(top), bool)
+    above, below = ((at < 4) | (at >= width - 4) for at in (top, bottom))  # where it has left by the side
+    nowhere = np.zeros(len(top), bool)
+    for rows, first, beyond in ((height, 0, nowhere), (band, 0, above), (band, height - band, below)):
+        counts = np.bincount(place[:, (row >= first) & (row < first + rows)].ravel(), minlength=len(line))
+        counts[1:-1] += counts[:-2] + counts[2:]
+        line &= (counts * 10 >= rows * 6) | beyond
+    return line

@@ -1,0 +1,1 @@
+"""Results as tables, JSON, HTML, Markdown and JUnit XML."""

@@ -1,0 +1,145 @@
+"""Results → plain dicts for JSON: the same facts as the tables, with a schema number."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mnist_edge.bench.benchmark import BenchReport, Latency
+from mnist_edge.core.host import State
+from mnist_edge.formats.base import Description, Format
+from mnist_edge.training.recipes import Recipe
+from mnist_edge.verify.layer_errors import LayerError
+from mnist_edge.verify.result import ParityReport, Result
+
+SCHEMA = 1
+
+
+def models(recipes: Iterable[Recipe]) -> dict[str, Any]:
+    """Give the recipes with what follows from them."""
+    derived = ("parameters", "macs", "network", "loss")
+    return {
+        "schema": SCHEMA,
+        "models": [{**asdict(recipe), **{name: getattr(recipe, name) for name in derived}} for recipe in recipes],
+    }
+
+
+def formats(found: Iterable[Format]) -> dict[str, Any]:
+    """Give what each format can do."""
+    return {
+        "schema": SCHEMA,
+        "formats": [
+            {
+                "name": item.name,
+                "suffix": item.suffix,
+                "precisions": item.precisions,
+                "unsupported": item.unsupported,
+                "calibration_methods": item.methods,
+                "runtime_missing": item.missing(),
+            }
+            for item in found
+        ],
+    }
+
+
+def description(described: Description) -> dict[str, Any]:
+    """Give the same for a machine."""
+    return {"schema": SCHEMA, **asdict(described)}
+
+
+def verify(report: ParityReport, strict: bool) -> dict[str, Any]:
+    """Give all verdicts and figures."""
+    return {
+        "schema": SCHEMA,
+        "good": report.good(strict),
+        "strict": strict,
+        "model": report.model,
+        "images": len(report.sample),
+        "sample": report.sample.name,
+        "dataset": report.dataset,
+        "results": [_clean(_result(result)) for result in report.results],
+        "pairs": [asdict(pair) for pair in report.pairs],
+        "checks": [asdict(check) for check in report.checks],
+        "host": asdict(report.host),
+        "versions": report.versions,
+    }
+
+
+def _result(result: Result) -> dict[str, Any]:
+    found, interval = result.comparison, result.interval
+    return {
+        "file": result.artifact.path.name,
+        "sha256": result.artifact.sha256,
+        "status": result.status,
+        "reasons": result.reasons,
+        "notes": result.notes,
+        "diagnosis": result.diagnosis and asdict(result.diagnosis),
+        "tolerances": [
+            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": finding.needed}
+            for finding in result.findings
+        ],
+        "comparison": found and {**asdict(found), "drop": found.drop},
+        "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
+        "on_host": result.on_host and asdict(result.on_host),
+        "footprint": result.footprint and asdict(result.footprint),
+        "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.paths],
+    }
+
+
+def layers(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
+    """Give each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
+    errors = {name: [{**asdict(item), "sqnr": item.sqnr} for item in items] for name, items in found.items()}
+    return {"layers": _clean(errors), "layers_skipped": dict(skipped)}
+
+
+def _clean(content: Any) -> Any:
+    """Give null for what JSON has no number for: infinity and NaN."""
+    if isinstance(content, dict):
+        return {key: _clean(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_clean(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def bench(report: BenchReport) -> dict[str, Any]:
+    """Give all figures with the raw samples."""
+
+    def stats(latency: Latency) -> dict[str, Any]:
+        return {
+            name: {
+                "p50_us": timed.p50,
+                "p90_us": timed.p90,
+                "p99_us": timed.p99,
+                "min_us": timed.minimum,
+                "runs": timed.runs,
+                "every": timed.every,
+                "seconds": timed.seconds,
+                "samples_ns": timed.samples_ns.tolist(),
+            }
+            for name, timed in (("invoke", latency.invoke), ("call", latency.call))
+        }
+
+    return {
+        "schema": SCHEMA,
+        "model": report.manifest.model,
+        "threads": report.threads,
+        "cpu": report.cpu,
+        "duration_s": report.duration,
+        "results": [
+            {"file": item.artifact.path.name, "sha256": item.artifact.sha256, **stats(item)}
+            for item in report.latencies
+        ],
+        "skipped": report.skipped,
+        "notes": report.slower_than_float(),
+        "warnings": report.warnings,
+        "before": _state(report.before),
+        "after": _state(report.after),
+        "host": asdict(report.host),
+        "versions": report.versions,
+    }
+
+
+def _state(state: State) -> dict[str, Any]:
+    if state.throttled is None:
+        return asdict(state)
+    return {**asdict(state), "throttled_now": state.throttled_now, "throttled_since_boot": state.throttled_since_boot}

@@ -1,0 +1,214 @@
+"""Results → what a person or a machine reads: rich tables for the terminal, plain dicts for JSON."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mnist_edge.bench.benchmark import BenchReport
+from mnist_edge.core.files import DAMAGED
+from mnist_edge.core.host import change
+from mnist_edge.core.manifest import LABELS, Contract, Manifest, Precision, Tensor
+from mnist_edge.export.exporter import Exported
+from mnist_edge.formats import FORMATS
+from mnist_edge.formats.base import Description, Format
+from mnist_edge.training.recipes import Recipe
+from mnist_edge.verify.result import Status
+
+SCHEMA = 1
+STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow"}
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Start a table; the first column is text and the others are right-aligned."""
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+        show_edge=False,
+    )
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index else "left", no_wrap=index == 0, overflow="fold")
+    return made
+
+
+def models_table(recipes: Collection[Recipe]) -> RenderableType:
+    """Show the recipes."""
+    made = table("model", "params", "MACs", "reported", "notebook")
+    for recipe in recipes:
+        made.add_row(
+            recipe.name,
+            f"{recipe.parameters:,}",
+            f"{recipe.macs:,}",
+            f"{recipe.reported:.2%}",
+            recipe.notebook,
+        )
+    return Group(made, *(Text(f"{recipe.name}: {recipe.network}", style="dim") for recipe in recipes))
+
+
+def formats_table(formats: Collection[Format]) -> RenderableType:
+    """Show formats beside precisions, with what is missing below."""
+    made = table("precision", *(item.name for item in formats))
+    notes = []
+    for precision in Precision:
+        made.add_row(precision, *("yes" if precision in item.precisions else "no" for item in formats))
+    for item in formats:
+        notes += [f"no {precision} in {item.name}: {reason}" for precision, reason in item.unsupported.items()]
+        notes.append(f"{item.name} runtime: {item.missing() or 'installed'}")
+    return Group(made, *(Text(note, style="dim") for note in notes))
+
+
+def training_summary(record: dict[str, Any], layers: str) -> RenderableType:
+    """Show what `training.json` says: layers, test loss and accuracy, classification report, confusion matrix."""
+    test, parts = record["test"], record["split"]
+    confusion = table("true \\ said", *LABELS, title="Confusion matrix, test images")
+    for digit, row in zip(LABELS, test["confusion"], strict=True):
+        confusion.add_row(
+            digit, *(Text(str(count), style="bold" if str(said) == digit else "") for said, count in enumerate(row))
+        )
+    lines = [
+        layers.rstrip(),
+        "",
+        f"Trained on {parts['training']:,} images, {parts['validation']:,} held out, seed {record['seed']}, "
+        f"{record['epochs']} epochs of batch {record['batch_size']}, {record['seconds']:.0f} s. "
+        f"Data: {record['dataset']['name']}.",
+        f"Test loss {test['loss']:.4f}, test accuracy {test['accuracy']:.4f}"
+        + (f" (floor of this recipe {record['floor']})" if record["floor"] is not None else "")
+        + f"; the notebook reported {record['recipe']['reported']}.",
+        "",
+        test["report_text"].rstrip(),
+        "",
+    ]
+    return Group(Text("\n".join(lines)), confusion)
+
+
+def size(count: int) -> str:
+    """Give a size in kB of 1 000 bytes."""
+    return f"{count / 1000:,.1f} kB"
+
+
+def difference(value: float) -> str:
+    """Give a difference in probability: 0.036, 9e-07, or 0 where there is none."""
+    return "0" if value == 0 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def end(tensor: Tensor) -> str:
+    """Give an input or output as `uint8 1×28×28×1`."""
+    return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
+
+
+def export_table(manifest: Manifest, width: int = 80) -> Table:
+    """Show the artifacts: size, compression against float32 of the same format, and on a wide terminal the ends."""
+    columns = ("file", "size", "vs float32", "input", "output")
+    shown = len(columns) if width >= max(len(item.path.name) for item in manifest.artifacts) + 59 else 3
+    made = table(*columns[:shown])
+    for artifact in manifest.artifacts:
+        twin = manifest.float_twin(artifact)
+        ratio = twin.bytes / artifact.bytes if twin else 1.0
+        compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else f"{1 / ratio:.2f}× larger" if ratio < 0.95 else "–"
+        cells = [size(artifact.bytes), compression, end(artifact.contract.input), end(artifact.contract.output)]
+        made.add_row(artifact.path.name, *cells[: shown - 1])
+    return made
+
+
+def description_table(name: str, described: Description) -> RenderableType:
+    """Show what is in a file."""
+    made = table("operator", "version", "count", title=name)
+    for operator in described.operators:
+        made.add_row(operator.kind, str(operator.version), str(operator.count))
+    told = {key: value for key, value in described.metadata.items() if key != "contract"}
+    lines = [
+        *(f"in:  {line}" for line in described.inputs),
+        *(f"out: {line}" for line in described.outputs),
+        "contract: " + (_contract_line(described.metadata) or "none in the file; it is not one of ours"),
+        ", ".join(f"{key} {value}" for key, value in described.versions.items()),
+        f"{described.parameters:,} parameters, {described.macs:,} multiply-accumulates for one image",
+        "size: " + ", ".join(f"{part} {size(count)}" for part, count in described.sizes.items()),
+        f"oldest runtime: {described.oldest}",
+        f"executed here: {described.executed or 'no runtime is installed'}",
+        *([f"takes {described.footprint}"] if described.footprint else []),
+        *(f"{key}: {value}" for key, value in told.items()),
+    ]
+    return Group(made, Text("\n".join(lines)))
+
+
+def _contract_line(metadata: dict[str, str]) -> str | None:
+    if "contract" not in metadata:
+        return None
+    try:
+        contract = Contract.from_json(json.loads(metadata["contract"]))
+    except DAMAGED as error:
+        return f"what the file says of it cannot be read ({type(error).__name__}: {error})"
+    return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
+
+
+def quantize_snippet(manifest: Manifest) -> str:
+    """Give Python that quantizes pixels for a file with full-integer ends and dequantizes what comes out."""
+    contracts = {
+        item.path.name: item.contract
+        for item in manifest.artifacts
+        if item.contract.input.scale is not None and not FORMATS[item.format].target  # whose header says it in C
+    }
+    lines = []
+    for name, contract in contracts.items():
+        source, sink = contract.input, contract.output
+        lines += [
+            f"# {name}: real numbers to and from its ends; `pixels` are uint8, 0 black to 255 white",
+            f"image = np.round(pixels / 255 / {source.scale!r}) {_signed(source.zero_point or 0)}",
+            f"image = np.clip(image, -128, 127).astype(np.int8).reshape({[size or -1 for size in source.shape]})",
+            f"{sink.name} = ({sink.name}_int8.astype(np.float32) {_signed(-(sink.zero_point or 0))}) * {sink.scale!r}",
+        ]
+    return "\n".join(lines)
+
+
+def _signed(number: int) -> str:
+    return f"{'-' if number < 0 else '+'} {abs(number)}"
+
+
+def executed_lines(exported: Exported) -> list[str]:
+    """Say of each int8 file just written how many operators its runtime really computes in int8, here."""
+    return [
+        f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).executed}"
+        for artifact in exported.manifest.artifacts
+        if artifact.precision is Precision.INT8 and artifact.path.name in exported.written
+    ]
+
+
+def footprint_lines(exported: Exported) -> list[str]:
+    """Say of each file just written for another kind of machine what it takes there."""
+    return [
+        f"{artifact.path.name}: {target.footprint(artifact.path)}"
+        for artifact in exported.manifest.artifacts
+        if artifact.path.name in exported.written and (target := FORMATS[artifact.format].target)
+    ]
+
+
+def bench_table(report: BenchReport) -> RenderableType:
+    """Show the latencies in microseconds, and on what host."""
+    made = table("file", "timed", "p50", "p90", "p99", "min", "runs", title="Latency in µs, batch 1")
+    made.columns[1].justify = "left"
+    for latency in report.latencies:
+        for name, stats in (("invoke", latency.invoke), ("call", latency.call)):
+            figures = (f"{value:.1f}" for value in (stats.p50, stats.p90, stats.p99, stats.minimum))
+            made.add_row(latency.artifact.path.name if name == "invoke" else "", name, *figures, str(stats.runs))
+    notes = [Text(f"SKIPPED  {name}: {reason}", style="yellow") for name, reason in report.skipped.items()]
+    told = [Text(f"Note: {line}", style="yellow") for line in [*report.warnings, *report.slower_than_float()]]
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    pinned = "" if report.cpu is None else f" on CPU {report.cpu}"
+    mlperf = (
+        "" if report.duration is None else f" At least {report.duration:g} s of each; the figure is p90, as in MLPerf."
+    )
+    legend = Text(
+        f"invoke: the bare inference call; call: uint8 pixels in, float32 probabilities out. "
+        f"{report.threads} thread(s){pinned}, interleaved, warmed up.{mlperf}\nHost: {report.host}. {versions}.\n"
+        f"State before → after: {change(report.before, report.after)}.",
+        style="dim",
+    )
+    return Group(made, *notes, *told, legend)

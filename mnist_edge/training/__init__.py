@@ -1,0 +1,1 @@
+"""Recipes, and the trainer that turns one into a stored Keras model."""

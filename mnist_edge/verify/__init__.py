@@ -1,0 +1,1 @@
+"""Does every exported file give Keras's predictions?"""

@@ -1,0 +1,126 @@
+"""The verdict on one artifact: what it gives beside Keras and the exporting host, along its other paths, and inside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mnist_edge.core import reference
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.manifest import Artifact
+from mnist_edge.core.metrics import compare, gaps
+from mnist_edge.core.optional import versions
+from mnist_edge.core.significance import Interval
+from mnist_edge.formats import FORMATS
+from mnist_edge.formats.base import Format, Runner
+from mnist_edge.verify.crash_probe import crash
+from mnist_edge.verify.diagnosis import Look, Suspect, Witness, diagnose, look_inside
+from mnist_edge.verify.result import Result, Sample, Status
+from mnist_edge.verify.tolerances import Given, judge, limits, path_margin
+from mnist_edge.verify.variants import PathResult, other_paths
+
+PATH_EVERY = 5  # one in five of the golden images goes through the other paths too
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What all artifacts are checked with.
+
+    `witness` is Keras's model, where it is at hand; else `no_witness` says why not. `exported_with` maps packages to
+    the exporting host's versions. `ours` tells whether `golden` has to hold the outputs of every artifact.
+    """
+
+    golden: reference.Reference
+    sample: Sample
+    witness: Witness | None
+    no_witness: str
+    given: Given
+    exported_with: Mapping[str, str]
+    ours: bool
+
+    def check(self, artifact: Artifact) -> Result:
+        """Come to a verdict on one artifact; one that cannot be run is a verdict too, no error."""
+        file_format = FORMATS.get(artifact.format)
+        if file_format is None:
+            return Result(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
+        if missing := file_format.missing():
+            return Result(artifact, Status.SKIPPED, (missing,))
+        changed = self.golden.sha256.get(artifact.path.name) != artifact.sha256
+        if changed and (dead := crash(artifact.path)):
+            return Result(artifact, Status.FAIL, (dead,))
+        try:
+            with file_format.open(artifact.path) as runner:
+                return self._run(artifact, file_format, runner, changed)
+        except ArtifactError as error:
+            return Result(artifact, Status.FAIL, (str(error),))
+
+    def _run(self, artifact: Artifact, file_format: Format, runner: Runner, changed: bool) -> Result:
+        golden, sample = self.golden, self.sample
+        outputs = runner.run(sample.images)
+        # a fixed batch gives an image other neighbours, and floats may then differ in the last bit
+        within = len(sample) > len(golden.labels) and runner.batch == 1
+        on_golden = outputs[golden.indices] if within else runner.run(golden.images)
+        recorded = golden.outputs.get(artifact.path.name) if self.ours else None
+        on_host = None if recorded is None else compare(recorded, on_golden, golden.labels)
+        comparison = compare(sample.keras, outputs, sample.labels)
+        allowed = limits(
+            artifact.precision,
+            golden.yardstick,
+            gaps(sample.keras),
+            artifact.contract.output.dtype == "int8",
+            _same_runtime(file_format, self.exported_with),
+            self.given,
+        )
+        findings = judge(allowed, comparison, on_host, golden.yardstick.step)
+        breaches = artifact.contract.breaches(runner.ends) if runner.ends else []
+        reasons = [*breaches, *(str(finding) for finding in findings if not finding.good)]
+        notes = []
+        if self.ours and recorded is None:
+            reasons.append(f"{reference.NAME} has no outputs of it: export again")
+        elif on_host is not None and changed:
+            origin = "it was changed after the export and entered into the manifest again"
+            if on_host.largest_difference == 0:
+                notes.append(f"{origin}: no output affected, all {on_host.count} golden images give what was recorded")
+            else:
+                reasons.append(f"{origin}, and gives other outputs than the exporting host recorded")
+        any_batch = artifact.contract.input.shape[0] is None
+        margin = path_margin(artifact.precision, golden.yardstick)
+        some = slice(None, None, PATH_EVERY)
+        paths = tuple(other_paths(file_format, artifact.path, any_batch, golden.images[some], on_golden[some], margin))
+        reasons += [_path_reason(path) for path in paths if not path.good]
+        look = Look(unseen=self.no_witness)
+        if self.witness is not None:
+            look = look_inside(self.witness, file_format, artifact.path)
+        reasons += [f"inside, it is not Keras's network: {cause}" for cause in look.causes]
+        diagnosis = None
+        if reasons:
+            suspect = Suspect(artifact.contract, golden.images, golden.keras[golden.indices], on_golden)
+            diagnosis = diagnose(suspect, runner, self.witness, look)
+        return Result(
+            artifact=artifact,
+            status=Status.FAIL if reasons else Status.PASS,
+            reasons=tuple(reasons),
+            notes=tuple(notes),
+            findings=findings,
+            comparison=comparison,
+            interval=Interval.of(comparison),
+            on_host=on_host,
+            paths=paths,
+            look=look,
+            diagnosis=diagnosis,
+            outputs=outputs,
+            footprint=file_format.target.footprint(artifact.path) if file_format.target else None,
+        )
+
+
+def _path_reason(path: PathResult) -> str:
+    if path.error:
+        return f"it does not run {path.name}: {path.error}"
+    return (
+        f"{path.name}, {len(path.flips)} images change class, one at a margin of {max(path.margins):.3f} "
+        f"(rounding may change it up to {path.allowed:.2g})"
+    )
+
+
+def _same_runtime(file_format: Format, exported_with: Mapping[str, str]) -> bool:
+    """Tell whether what is installed of a format's packages has the versions of the exporting host."""
+    here = versions(file_format.packages)
+    return all(exported_with.get(package) == version for package, version in here.items())

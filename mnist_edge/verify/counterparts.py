@@ -1,0 +1,60 @@
+"""Holds a file for another kind of machine to its twin: the same network in the format that it was made from."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.formats import FORMATS
+from mnist_edge.verify.result import Check, Result, Sample, Status
+
+SHOWN = 5
+
+
+def twin_checks(results: tuple[Result, ...], sample: Sample) -> Iterable[Check]:
+    """Give a check for each file with a target that ran here."""
+    for result in results:
+        file_format = FORMATS.get(result.artifact.format)
+        if file_format is not None and file_format.target is not None and result.outputs is not None:
+            status, detail = _compare(result, file_format.target.twin, results, sample)
+            yield Check(file_format.target.promise, status, f"{result.artifact.path.name} {detail}")
+
+
+def _compare(result: Result, twin_format: str, results: tuple[Result, ...], sample: Sample) -> tuple[Status, str]:
+    """Compare classes on the whole sample; a class must be the twin's, as its runtime computes it in one way at least.
+
+    That runtime's own ways may differ where two classes are a step apart: XNNPACK has an int8 Softmax of its own.
+    """
+    ours = result.artifact
+    for other in results:
+        its = other.artifact
+        if (its.format, its.precision, its.contract) == (twin_format, ours.precision, ours.contract):
+            break
+    else:
+        return (
+            Status.SKIPPED,
+            f"has no twin in this folder: export {ours.precision} with the same ends to {twin_format}",
+        )
+    name = its.path.name
+    if other.outputs is None or result.outputs is None:
+        return Status.SKIPPED, f"could not be compared with {name}, which did not run here"
+    classes = result.outputs.argmax(axis=1)
+    differ = np.flatnonzero(classes != other.outputs.argmax(axis=1))
+    left = differ
+    explained = []
+    for variant in FORMATS[twin_format].variants:
+        if not len(left):
+            break
+        try:
+            with FORMATS[twin_format].open(its.path, variant=variant) as runner:
+                agrees = runner.run(sample.images[left]).argmax(axis=1) == classes[left]
+        except ArtifactError:
+            continue  # the file's own verdict tells
+        if agrees.any():
+            explained.append(f"on {int(agrees.sum())} of them as that is computed {variant}")
+        left = left[~agrees]
+    if len(left):
+        some = ", ".join(map(str, left[:SHOWN]))
+        return Status.FAIL, f"gives another class than {name} on {len(left)} of {len(classes)} images: {some}"
+    told = "".join(f", {line}" for line in explained)
+    return Status.PASS, f"gives the class of {name} on all {len(classes)} images{told}"

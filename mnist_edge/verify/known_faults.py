@@ -1,0 +1,270 @@
+"""Known faults of converted files, each with the test that recognizes it: arrays in, a cause with its evidence out.
+
+A cause is named only where undoing the supposed fault gives back what Keras has.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.formats.base import Kernel, softmax
+from mnist_edge.verify.layer_errors import saturated, sqnr
+
+Array = NDArray[np.float32]
+
+SAME = 25.0  # dB: int8 weights and activations give 30 to 50, 4-bit weights 8 to 20
+GAIN = 10.0  # dB: what undoing a fault has to win
+ROUNDED = 5.0  # dB: under this it is no rounding
+LEVELS = 16
+WIDE = 10_000  # inputs of a layer up to which they are matched with each other, all with all
+CHANNELS_FIRST = (2, 0, 1)
+LAYOUT, SCALE, CHANNEL_SCALES = "NHWC weights read as NCHW", "wrong scale", "per-channel scales misread"
+REWRITES = {
+    LAYOUT,
+    SCALE,
+    CHANNEL_SCALES,
+}  # what a converter also does rightly, folding BatchNorm or Permute into a kernel
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A likely cause in a few words, and what speaks for it."""
+
+    name: str
+    evidence: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.evidence})"
+
+
+def agreement(first: Array, second: Array) -> float:
+    """Give the share of images on which two outputs `[N, 10]` name the same class."""
+    return float((first.argmax(axis=1) == second.argmax(axis=1)).mean())
+
+
+def explains(keras: Array, before: Array, after: Array) -> bool:
+    """Tell whether outputs agree with Keras's after a fault was undone (or done to Keras's), and did not before."""
+    was, now = (float(np.nan_to_num(np.abs(keras - outputs), nan=1.0).mean()) for outputs in (before, after))
+    return now < 0.02 and now < was / 4 and agreement(keras, after) > 0.95
+
+
+def of_outputs(keras: Array, outputs: Array) -> Iterator[Cause]:
+    """Test what may be wrong between the last layer and the output; both are `[N, 10]`."""
+    sums = outputs.sum(axis=1)
+    if not np.isfinite(outputs).all():
+        yield Cause("the file gives numbers that are not finite", f"{(~np.isfinite(outputs)).sum()} of them")
+        return
+    if explains(keras, outputs, softmax(outputs)):
+        evidence = f"its ten outputs sum to {np.median(sums):.2f}, and Softmax of them gives Keras's probabilities"
+        yield Cause("Softmax missing", evidence)
+    if explains(softmax(keras), keras, outputs):
+        yield Cause("Softmax applied twice", "Softmax of Keras's probabilities gives what the file gives")
+    yield from _wrapped(keras, outputs)
+    yield from _permuted(keras, outputs)
+    yield from _affine(keras, outputs)
+
+
+def _wrapped(keras: Array, outputs: Array) -> Iterator[Cause]:
+    """1.0 is 256 steps of 1/256, which an 8-bit number cannot hold: it wraps around to 0."""
+    top = keras.argmax(axis=1)
+    sure = keras.max(axis=1) > 1 - 1 / 512
+    given = outputs[np.arange(len(top)), top]
+    wrapped = sure & (given < 1 / 64)
+    rest = ~sure & (keras.max(axis=1) < 1 - 1 / 128)
+    if sure.sum() and wrapped.sum() > 0.5 * sure.sum() and (given[rest] > 0.25).mean() > 0.9:
+        yield Cause(
+            "int8 Softmax wraps",
+            f"{wrapped.sum()} of the {sure.sum()} images of which Keras is surest (over 511/512) get a probability "
+            "near 0, the others do not",
+        )
+
+
+def _permuted(keras: Array, outputs: Array) -> Iterator[Cause]:
+    """Find the order of classes that gives Keras's answers back."""
+    table = np.zeros((10, 10))
+    np.add.at(table, (keras.argmax(axis=1), outputs.argmax(axis=1)), 1)
+    order = table.argmax(axis=1)
+    moved = np.flatnonzero(order != np.arange(10))
+    if len(set(order.tolist())) < 10 or not len(moved) or not explains(keras, outputs, outputs[:, order]):
+        return
+    shift = (order - np.arange(10)) % 10
+    if len(set(shift.tolist())) == 1:
+        yield Cause("labels shifted", f"output {shift[0]} stands for digit 0, and so on: shifted back, Keras agrees")
+    else:
+        evidence = ", ".join(f"digit {digit} is at output {order[digit]}" for digit in moved)
+        yield Cause("swapped channels in the output", evidence)
+
+
+def _affine(keras: Array, outputs: Array) -> Iterator[Cause]:
+    """Fit output = scale × Keras's + offset."""
+    scale, offset = np.polyfit(keras.ravel().astype(np.float64), outputs.ravel().astype(np.float64), 1)
+    if not 0.05 < abs(scale) < 1e4 or not explains(keras, outputs, (outputs - np.float32(offset)) / np.float32(scale)):
+        return
+    if abs(scale - 1) < 0.02:
+        evidence = f"every probability is {offset:+.3f} off, {offset * 256:+.0f} steps of 1/256"
+        yield Cause("wrong zero point at the output", evidence)
+    else:
+        yield Cause("wrong scale at the output", f"outputs are {scale:.3f} × Keras's {offset:+.3f}")
+
+
+def of_inputs(keras: Callable[[Array], Array], pixels: Array, outputs: Array) -> Iterator[Cause]:
+    """Test what may be done to the image: Keras, given that image, gives what the file gives.
+
+    Args:
+        keras: float32 `[N, 28, 28]` in [0, 1] → probabilities.
+        pixels: the images, `[N, 28, 28]` in [0, 1].
+        outputs: of the file.
+    """
+    usual = keras(pixels)
+    done: dict[str, tuple[str, Array]] = {
+        "normalization applied twice": ("divided by 255 once more", pixels / np.float32(255)),
+        "normalization missing": ("not divided by 255", pixels * np.float32(255)),
+        "image inverted": ("with black and white exchanged", 1 - pixels),
+        "image transposed": ("with rows and columns exchanged", pixels.transpose(0, 2, 1)),
+    }
+    for name, (how, changed) in done.items():
+        if explains(keras(changed), usual, outputs):
+            yield Cause(name, f"Keras gives the same answers when its image is {how}")
+    few = slice(None, None, max(len(pixels) // 100, 1))
+    steps = min(range(-128, 129, 8), key=lambda k: float(np.abs(keras(pixels[few] + k / 255) - outputs[few]).mean()))
+    if steps and explains(keras(np.asarray(pixels + steps / 255, np.float32)), usual, outputs):
+        evidence = f"Keras gives nearly the same answers when about {steps:+d} is added to every pixel"
+        yield Cause("wrong zero point at the input", evidence)
+
+
+def of_kernel(right: Kernel, found: Kernel, ours: Array, picture: tuple[int, ...]) -> Iterator[Cause]:
+    """Compare a layer's kernel with Keras's.
+
+    Args:
+        right: Keras's kernel, named after its layer.
+        found: the file's.
+        ours: Keras's as `native` brings it into the file's layout.
+        picture: height, width and channels of the picture that a Dense layer's input was flattened from, or ().
+    """
+    layer, theirs = right.name, found.values
+    if sqnr(ours, theirs) >= SAME:
+        return
+    for other in _layouts(right, found.layout, theirs.shape, picture):
+        if sqnr(other, theirs) >= SAME:
+            evidence = f"the weights of {layer} are Keras's in another order of axes"
+            yield Cause(LAYOUT, evidence)
+            return
+    channel = found.layout.index("O")
+    flat, right_flat = (np.moveaxis(array, channel, 0).reshape(array.shape[channel], -1) for array in (theirs, ours))
+    yield from _kernel_faults(layer, right_flat, flat)
+
+
+def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Cause]:
+    """Compare kernels as `[channels out, weights]`."""
+    order = _match(right, found)
+    if order is not None and sqnr(right, found[order]) >= SAME:
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        where = f"{moved[0]} and {moved[1]}" if len(moved) == 2 else f"{len(moved)} of {len(order)}"
+        yield Cause("swapped channels", f"output channels {where} of {layer} have each other's weights")
+        return
+    columns = _match(right.T, found.T) if right.shape[1] <= WIDE else None
+    if columns is not None and sqnr(right, found[:, columns]) >= SAME:
+        moved = np.flatnonzero(columns != np.arange(len(columns)))
+        yield Cause("swapped channels", f"{len(moved)} input channels of {layer} have each other's weights")
+        return
+    offset = (found - right).mean(axis=1, keepdims=True)
+    if sqnr(right, found - offset) >= SAME:
+        evidence = f"every weight of {layer} is off by {_span(offset)}; less that, they are Keras's"
+        yield Cause("wrong zero point", evidence)
+        return
+    ratio = (found * right).sum(axis=1, keepdims=True) / np.maximum((right * right).sum(axis=1, keepdims=True), 1e-30)
+    if sqnr(right * ratio, found) >= SAME:
+        if np.ptp(ratio) < 0.02 * np.abs(ratio).max():
+            yield Cause(SCALE, f"every weight of {layer} is {_span(ratio)} × Keras's")
+        else:
+            evidence = f"the channels of {layer} are {_span(ratio)} × Keras's, each in itself the same"
+            yield Cause(CHANNEL_SCALES, evidence)
+        return
+    levels = max(len(np.unique(row)) for row in found) if found.shape[1] > LEVELS else len(np.unique(found))
+    if levels <= LEVELS and sqnr(right, found) >= ROUNDED:
+        evidence = (
+            f"a channel of {layer} has at most {levels} different values; {sqnr(right, found):.0f} dB over the error"
+        )
+        yield Cause("weights rounded to 4 bits", evidence)
+
+
+def _span(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.3g}" if np.isclose(low, high, rtol=0.02) else f"{low:.3g} to {high:.3g}"
+
+
+def _match(right: Array, found: Array) -> NDArray[np.int64] | None:
+    """Give the rows of `found` in the order in which they are nearest to `right`'s; None where that is no order."""
+    lengths = np.linalg.norm(right, axis=1)[:, None] * np.linalg.norm(found, axis=1)[None]
+    order = (right @ found.T / np.maximum(lengths, 1e-30)).argmax(axis=1)
+    return order if len(set(order.tolist())) == len(order) and (order != np.arange(len(order))).any() else None
+
+
+def native(right: Kernel, layout: str, channels_first: bool, picture: tuple[int, ...]) -> Array:
+    """Bring Keras's kernel into a file's layout; `channels_first` where the file flattens pictures so."""
+    values = right.values
+    if channels_first and picture:
+        values = _rows(values, picture, CHANNELS_FIRST)
+    return values.transpose([right.layout.index(axis) for axis in layout])
+
+
+def _rows(values: Array, picture: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """Reorder the rows of a Dense kernel as if the picture had its axes in another order."""
+    return values.reshape(*picture, -1).transpose(*axes, 3).reshape(values.shape)
+
+
+def _layouts(right: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[int, ...]) -> Iterator[Array]:
+    """Give Keras's kernel with its axes in every order, read as if it had the file's."""
+    values = right.values
+    if values.ndim == 4:
+        for axes in permutations(range(4)):
+            yield values.transpose(axes).reshape(shape)
+        return
+    orders = [values]
+    if picture:
+        once = [_rows(values, picture, axes) for axes in permutations(range(3))]
+        orders = [*once, *(_rows(rows, picture, CHANNELS_FIRST) for rows in once)]
+    for rows in orders:
+        yield rows.transpose([right.layout.index(axis) for axis in layout])
+        yield rows.T.reshape(shape) if layout == right.layout else rows.reshape(shape)
+        yield rows.reshape(rows.shape[::-1]).T.reshape(shape)
+
+
+def of_activations(layer: str, right: Array, found: Array) -> Iterator[Cause]:
+    """Compare a layer's output, `[N, …, channels]`, with Keras's, where its kernel is right."""
+    if sqnr(right, found) >= SAME:
+        return
+    flat, right_flat = found.reshape(-1, found.shape[-1]).T, right.reshape(-1, right.shape[-1]).T
+    order = _match(right_flat, flat)
+    if order is not None and sqnr(right_flat, flat[order]) >= SAME:
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        yield Cause("swapped channels", f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged")
+        return
+    needed = max(SAME - 5, sqnr(right, found) + GAIN)
+    offset = np.median(found - right)
+    if sqnr(right, found - offset) >= needed:
+        yield Cause("wrong zero point", f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's")
+        return
+    ratio = float((found * right).sum() / max(float((right * right).sum()), 1e-30))
+    if ratio and sqnr(right, found / np.float32(ratio)) >= needed:
+        yield Cause(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
+
+
+def of_range(layer: str, right: Array, found: Array) -> Iterator[Cause]:
+    """Tell whether a layer's output is Keras's but for what lies beyond its range; calibration may have chosen that."""
+    before, clipped = sqnr(right, found), np.clip(right, found.min(), found.max())
+    share = float(saturated(right, found).mean())
+    if before < SAME and share > 0.001 and sqnr(clipped, found) >= max(SAME - 5, before + GAIN):
+        evidence = (
+            f"{share:.1%} of {layer}'s output stops at {found.min():.3g} or {found.max():.3g}, "
+            f"Keras's goes from {right.min():.3g} to {right.max():.3g}"
+        )
+        yield Cause("wrong zero point or range", evidence)
+
+
+def same_as_black(outputs: Array, black: Array) -> bool:
+    """Tell whether every image gets nearly the answer of a black one, `[1, 10]`."""
+    return float(np.abs(outputs - black).mean()) < 0.02 and float(outputs.std(axis=0).max()) < 0.05

@@ -1,0 +1,108 @@
+"""What `verify` comes to: the verdict on each artifact and on what it rests."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.core.host import Host
+from mnist_edge.core.manifest import Artifact, Manifest
+from mnist_edge.core.metrics import Comparison, Pair, all_pairs
+from mnist_edge.core.significance import Interval
+from mnist_edge.formats import runtime_versions
+from mnist_edge.formats.target import Footprint
+from mnist_edge.verify.diagnosis import Diagnosis, Look
+from mnist_edge.verify.tolerances import Finding
+from mnist_edge.verify.variants import PathResult
+
+KERAS_NAME = "Keras"
+
+
+class Status(StrEnum):
+    """What a check came to. What could not be checked is SKIPPED, never passed."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is compared on: uint8 `[N, 28, 28]`, labels `[N]`, and what Keras made of them, `[N, 10]`."""
+
+    name: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    keras: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict on one artifact. Where it could not be run, there is no comparison and no outputs.
+
+    `reasons` say why it failed or was skipped, `notes` what is worth knowing of one that did not. `on_host` compares
+    with what the exporting host computed from the same file; `look` is what was seen inside; `outputs` are `[N, 10]` on
+    the sample; `footprint` is what a file for another kind of machine takes there.
+    """
+
+    artifact: Artifact
+    status: Status
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    comparison: Comparison | None = None
+    interval: Interval | None = None
+    on_host: Comparison | None = None
+    paths: tuple[PathResult, ...] = ()
+    look: Look | None = None
+    diagnosis: Diagnosis | None = None
+    outputs: NDArray[np.float32] | None = None
+    footprint: Footprint | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check that is not about one artifact."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All verdicts, and on what they rest; `manifest` is None where a file was checked that we did not export."""
+
+    model: str
+    dataset: str
+    manifest: Manifest | None
+    sample: Sample
+    results: tuple[Result, ...]
+    checks: tuple[Check, ...]
+    host: Host = field(default_factory=Host.read)
+    versions: dict[str, str] = field(default_factory=runtime_versions)
+
+    def statuses(self) -> list[Status]:
+        """Every verdict, of artifacts and of checks."""
+        return [result.status for result in self.results] + [check.status for check in self.checks]
+
+    def good(self, strict: bool = False) -> bool:
+        """Tell whether nothing failed and, where `strict`, nothing was skipped."""
+        bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
+        return not bad & set(self.statuses())
+
+    @property
+    def outputs(self) -> dict[str, NDArray[np.float32]]:
+        """Keras's outputs and those of every artifact that ran, by name."""
+        ran = {item.artifact.path.name: item.outputs for item in self.results if item.outputs is not None}
+        return {KERAS_NAME: self.sample.keras, **ran}
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Everything against everything."""
+        return all_pairs(self.outputs, self.sample.keras)

@@ -1,0 +1,1 @@
+"""The demo page: its site, its server and its runtimes."""

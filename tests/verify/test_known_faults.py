@@ -1,0 +1,130 @@
+"""Broken files, made by the real converters or by hand, are caught and named by their cause."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MODELS
+from support import faults
+
+from mnist_edge.data.dataset import Dataset
+from mnist_edge.verify.result import Status
+from mnist_edge.verify.verify import verify
+
+CONVOLUTIONAL = ("cnn", "cnn-wide")
+SUFFIX = {"onnx": ".onnx", "tflite": ".tflite"}
+
+CONVERTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "swapped channels": ("swapped channels", faults.with_kernel(0, faults.swap)),
+    "swapped outputs": ("swapped channels in the output", faults.with_kernel(-1, faults.swap)),
+    "labels shifted": ("labels shifted", faults.with_kernel(-1, faults.shift)),
+    "four bits": ("weights rounded to 4 bits", faults.with_kernel(-2, faults.four_bits)),
+    "NHWC as NCHW": ("NHWC weights read as NCHW", faults.with_kernel(1, faults.as_nchw)),
+    "normalized twice": ("normalization applied twice", faults.normalized_twice),
+    "Softmax missing": ("Softmax missing", faults.without_softmax),
+    "Softmax wraps": ("int8 Softmax wraps", faults.wrapping),
+}
+
+
+def cases() -> list[Any]:
+    """Every fault in every recipe and format; precisions take turns, so that each fault meets both."""
+    found = []
+    for number, name in enumerate(CONVERTED):
+        for place, model in enumerate(MODELS):
+            for turn, suffix in enumerate(SUFFIX):
+                if name == "NHWC as NCHW" and model not in CONVOLUTIONAL:
+                    continue
+                int8 = (number + place + turn) % 2 and name != "Softmax wraps"  # the wrap itself is of float operators
+                found.append(pytest.param(name, model, suffix, "int8" if int8 else "float32"))
+    return found
+
+
+def caught(folder: Path, cause: str) -> None:
+    """The one artifact of a folder fails, and the likeliest cause is this."""
+    report = verify(folder)
+    (result,) = report.results
+    assert result.status is Status.FAIL
+    assert not report.good()
+    assert result.diagnosis is not None
+    assert [item.name for item in result.diagnosis.causes][:1] == [cause], str(result.diagnosis)
+    assert result.diagnosis.causes[0].evidence
+
+
+@pytest.mark.parametrize(("fault", "model", "file_format", "precision"), cases())
+def test_a_fault_of_the_conversion_is_named(
+    exports: Path, mnist: Dataset, tmp_path: Path, fault: str, model: str, file_format: str, precision: str
+) -> None:
+    name = f"{model}-{precision}{SUFFIX[file_format]}"
+    folder = faults.only(exports / model, tmp_path / model, name)
+    cause, change = CONVERTED[fault]
+    faults.export_faulty(folder, name, mnist, change)
+    caught(folder, cause)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (faults.onnx_scale_of_first_channel, "per-channel scales misread"),
+        (faults.onnx_zero_point_of_weights, "wrong zero point"),
+        (faults.onnx_zero_point_of_activations, "wrong zero point"),
+    ],
+)
+def test_a_fault_in_the_quantization_of_onnx_is_named(
+    exports: Path, tmp_path: Path, model: str, change: Callable[..., None], cause: str
+) -> None:
+    name = f"{model}-int8.onnx"
+    folder = faults.only(exports / model, tmp_path / model, name)
+    faults.edit_onnx(folder / name, change)
+    faults.record(folder, name)
+    caught(folder, cause)
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "cause"),
+    [
+        *((model, faults.tflite_scale_of_first_channel, "per-channel scales misread") for model in CONVOLUTIONAL),
+        *((model, faults.tflite_zero_point_of_input, "wrong zero point") for model in MODELS),
+        *((model, faults.tflite_zero_point_of_activations, "wrong zero point or range") for model in MODELS),
+    ],
+)
+def test_a_fault_in_the_quantization_of_tflite_is_named(
+    exports: Path, tmp_path: Path, model: str, change: Callable[..., None], cause: str
+) -> None:
+    name = f"{model}-int8.tflite"
+    folder = faults.only(exports / model, tmp_path / model, name)
+    faults.edit_tflite(folder / name, change)
+    faults.record(folder, name)
+    caught(folder, cause)
+
+
+def other_biases(graph: Any, arrays: dict[str, Any]) -> None:
+    """Give the classes each other's biases: no known fault."""
+    arrays["Gemm_1_bias"] = np.roll(arrays["Gemm_1_bias"], 1)
+
+
+def warmer(graph: Any, arrays: dict[str, Any]) -> None:
+    """Give one class another weight and bias: the others stay as they are."""
+    arrays["Gemm_1_weight"][..., 3] *= 0.5
+    arrays["Gemm_1_bias"][3] -= 4
+
+
+@pytest.mark.parametrize("model", ["cnn", "mlp"])
+@pytest.mark.parametrize("change", [other_biases, warmer])
+def test_where_no_known_fault_explains_it_none_is_named(
+    exports: Path, tmp_path: Path, model: str, change: Callable[..., None]
+) -> None:
+    name = f"{model}-float32.onnx"
+    folder = faults.only(exports / model, tmp_path / model, name)
+    faults.edit_onnx(folder / name, change)
+    faults.record(folder, name)
+    (result,) = verify(folder).results
+    assert result.status is Status.FAIL
+    if change is other_biases:
+        assert str(result.diagnosis).startswith("cause unknown")
+        assert "it is not the weights" in str(result.diagnosis)
+    else:
+        assert "probabilities" in str(result.diagnosis)  # the layer that was changed, and no other
+        assert "hidden" not in str(result.diagnosis)
