@@ -23,8 +23,7 @@ import numpy as np
 from figures import ratio, write
 
 from mnist_edge.bench.timing import interleave
-from mnist_edge.core.optional import need_keras
-from mnist_edge.core.quiet import quiet
+from mnist_edge.core.optional import need_keras, quiet
 from mnist_edge.data import dataset as data
 from mnist_edge.formats import runtime_versions
 

@@ -18,7 +18,7 @@ import numpy as np
 from figures import ratio, write
 
 from mnist_edge.core.manifest import Artifact, Manifest
-from mnist_edge.core.quiet import quiet
+from mnist_edge.core.optional import quiet
 from mnist_edge.data import dataset as data
 from mnist_edge.formats import runtime_versions
 from mnist_edge.formats.keras.model import load_model, predict

@@ -21,7 +21,7 @@ from shapes import FONT_FILES, FONT_FOLDER, Half
 from mnist_edge.core.errors import PictureError
 from mnist_edge.data import dataset as data
 from mnist_edge.formats import format_of
-from mnist_edge.formats.base import Runner
+from mnist_edge.formats.runner import Runner
 from mnist_edge.predict.picture import mnist_like
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,7 +18,7 @@ from figures import RESULTS, write
 from mnist_edge.data import dataset as data
 from mnist_edge.export.exporter import export
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.training import trainer as training
+from mnist_edge.training import store, trainer
 from mnist_edge.training.recipes import MODELS, Recipe
 from mnist_edge.verify.tolerances import figure
 from mnist_edge.verify.verify import verify
@@ -29,10 +29,10 @@ ALL = [(name, precision) for name, item in FORMATS.items() for precision in item
 def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dict[str, Any]:
     """Train and export one recipe with one seed, and verify it over all test images."""
     folder = keep / str(seed) / recipe.name
-    if not (folder / training.RECORD).is_file():
+    if not (folder / store.RECORD).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        training.save(training.train(recipe, dataset, seed), folder)
-    accuracy = training.load(folder).record["test"]["accuracy"]
+        store.save(trainer.train(recipe, dataset, seed), folder)
+    accuracy = store.load(folder).record["test"]["accuracy"]
     export(folder, dataset, ALL)
     report = verify(folder, dataset)
     files = {}

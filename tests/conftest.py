@@ -19,8 +19,8 @@ import pytest
 from support.debian13 import Debian13, tree
 from support.printed import App, npm, served
 
+from mnist_edge.core.contract import Ends, Precision
 from mnist_edge.core.errors import DataError
-from mnist_edge.core.manifest import Ends, Precision
 from mnist_edge.core.optional import installed
 from mnist_edge.data import dataset as data
 from mnist_edge.export.exporter import export

@@ -8,14 +8,16 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from mnist_edge.bench.machine import State, faults, pinned
 from mnist_edge.bench.timing import LatencyStats, interleave, warm
 from mnist_edge.core import reference
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, HostError, MissingRuntime
 from mnist_edge.core.files import DAMAGED
-from mnist_edge.core.host import EMULATED, Host, State, faults, pinned
-from mnist_edge.core.manifest import Artifact, Manifest, Precision
+from mnist_edge.core.host import EMULATED, Host
+from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.formats.base import Runner
+from mnist_edge.formats.runner import Runner
 
 NAME = "bench.json"
 

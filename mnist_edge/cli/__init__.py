@@ -9,7 +9,8 @@ from typing import NoReturn
 import click
 
 from mnist_edge import __version__
-from mnist_edge.cli.options import Interrupt, Whole
+from mnist_edge.cli.console import Interrupt
+from mnist_edge.cli.options import Whole
 from mnist_edge.core.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130

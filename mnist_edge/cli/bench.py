@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.options import console, folder_argument, json_option, keep, print_json, verbose_option
+from mnist_edge.cli.console import console, keep, print_json
+from mnist_edge.cli.options import folder_argument, json_option, verbose_option
 
 RUNS = 1000
 

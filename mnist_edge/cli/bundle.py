@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.options import PATH, folder_argument, say
+from mnist_edge.cli.console import say
+from mnist_edge.cli.options import PATH, folder_argument
 
 TARGETS = ("rpi", "rpi-32bit")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.options import folder_argument, say
+from mnist_edge.cli.console import say
+from mnist_edge.cli.options import folder_argument
 
 
 @click.command("demo")

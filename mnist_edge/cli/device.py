@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.options import Whole, check_writable, console, folder_argument, say
+from mnist_edge.cli.console import console, say
+from mnist_edge.cli.options import Whole, check_writable, folder_argument
 
 BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
 

@@ -6,24 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnist_edge.cli.console import Interrupt, console, print_json, say
 from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
-    Interrupt,
-    console,
     data_option,
     json_option,
     load_dataset,
     model_option,
     out_option,
-    print_json,
-    save,
-    say,
     seed_option,
-    train_and_save,
     verbose_option,
 )
-from mnist_edge.core.manifest import Precision
+from mnist_edge.cli.train import save, train_and_save
+from mnist_edge.core.contract import Precision
 
 if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
@@ -113,8 +109,8 @@ def command(
              mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
     from mnist_edge.bench.benchmark import bench
+    from mnist_edge.core.contract import Ends
     from mnist_edge.core.errors import MissingRuntime
-    from mnist_edge.core.manifest import Ends
     from mnist_edge.export.exporter import export, possible, source, twin
     from mnist_edge.export.tuning import search
     from mnist_edge.formats import FORMATS
@@ -194,18 +190,18 @@ def _typed(name: str) -> bool:
 
 def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:
     """See to it that the folder holds a model: the user's own, one that is there, or one trained now."""
-    from mnist_edge.training import trainer as training
+    from mnist_edge.training import store, trainer
     from mnist_edge.training.recipes import recipe
 
     if own is not None:
-        adopted = training.adopt(own, dataset)
+        adopted = trainer.adopt(own, dataset)
         accuracy = adopted.record["test"]["accuracy"]
-        if not training.holds(folder, adopted):
+        if not store.holds(folder, adopted):
             save(adopted, folder)
         say(f"Took {own}: test accuracy {accuracy:.4f}.")
         if accuracy < POOR:
             say("Note: that is poor. Does the model take pixels / 255, 0 black to 1 white?")
-    elif not (folder / training.MODEL).is_file():
+    elif not (folder / store.MODEL).is_file():
         chosen = recipe(model)
         say(f"There is no trained model in {folder}: training {model} first, with seed {seed}.")
         trained = train_and_save(chosen, dataset, folder, seed)

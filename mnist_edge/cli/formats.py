@@ -2,7 +2,8 @@
 
 import click
 
-from mnist_edge.cli.options import console, json_option, print_json
+from mnist_edge.cli.console import console, print_json
+from mnist_edge.cli.options import json_option
 
 
 @click.command("formats")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.options import PATH, console, json_option, print_json
+from mnist_edge.cli.console import console, print_json
+from mnist_edge.cli.options import PATH, json_option
 
 
 @click.command("inspect")

@@ -1,18 +1,15 @@
 """What several commands share: options, the console, the dataset, and training with a progress bar."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from mnist_edge.cli.console import say
 
+if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
-    from mnist_edge.training.recipes import Recipe
-    from mnist_edge.training.trainer import Trained
     from mnist_edge.verify.result import ParityReport
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -66,28 +63,6 @@ class Whole(click.Group):
             formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
 
 
-class Interrupt:
-    """Remembers Ctrl-C: a KeyboardInterrupt that arrives while TensorFlow is being imported can get lost there."""
-
-    seen = False
-
-    @classmethod
-    def watch(cls) -> None:
-        """Take over SIGINT."""
-
-        def handle(number: int, frame: object) -> None:
-            cls.seen = True
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGINT, handle)
-
-    @classmethod
-    def check(cls) -> None:
-        """Raise KeyboardInterrupt where one was asked for."""
-        if cls.seen:
-            raise KeyboardInterrupt
-
-
 def check_writable(folder: Path) -> None:
     """Make a folder and write to it, before hours go into what it is to hold. Raises OSError."""
     import tempfile
@@ -104,42 +79,13 @@ def verbose_option(function: Function) -> Function:
     """Add `-v`, which lets the log lines of TensorFlow and the converters through."""
 
     def switch(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-        from mnist_edge.core.quiet import set_verbose
+        from mnist_edge.core.optional import set_verbose
 
         set_verbose(value)
 
     return click.option(
         "-v", "--verbose", is_flag=True, expose_value=False, callback=switch, help="Show the libraries' own log lines."
     )(function)
-
-
-def console(stderr: bool = False) -> "Console":
-    """Give a rich console; rich is loaded here and not for `--help` or `predict`."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
-
-
-def print_json(content: dict[str, Any]) -> None:
-    """Print one JSON document."""
-    import json
-
-    click.echo(json.dumps(content, indent=1))
-
-
-def keep(content: dict[str, Any], path: Path) -> None:
-    """Leave results in a folder for `report`; one that cannot be written to is no reason to fail."""
-    from mnist_edge.core.files import write_json
-
-    try:
-        write_json(path, content)
-    except OSError as error:
-        say(f"Note: {path} could not be written ({error.strerror}); mnist-edge report will not show these.")
-
-
-def say(line: str) -> None:
-    """Tell the user something that is not the result, so that standard output stays clean."""
-    click.echo(line, err=True)
 
 
 def load_dataset(path: Path | None) -> "Dataset":
@@ -175,44 +121,3 @@ def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "Par
 
     if path is not None and dataset is not None and report.sample.images is not dataset.test.images:
         raise DataError(f"{path} is {dataset.name}, not what was exported with. Leave --data out, or export again.")
-
-
-def train_and_save(
-    recipe: "Recipe",
-    dataset: "Dataset",
-    folder: Path,
-    seed: int = 0,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-) -> "Trained":
-    """Train with live accuracy on standard error, then write the folder."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from mnist_edge.training import trainer as training
-
-    check_writable(folder)
-    total = epochs or recipe.epochs
-    err = console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        task = bar.add_task("starting TensorFlow", total=None, figures="")
-
-        def show(epoch: int, done: int, batches: int, metrics: dict[str, float], ended: bool) -> None:
-            Interrupt.check()
-            figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
-            bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
-            if ended and not err.is_terminal:
-                say(f"epoch {epoch}/{total} {figures}")
-
-        trained = training.train(recipe, dataset, seed, epochs, batch_size, show)
-    Interrupt.check()
-    save(trained, folder)
-    return trained
-
-
-def save(trained: "Trained", folder: Path) -> None:
-    """Write a model to its folder, and say what had to go."""
-    from mnist_edge.training import trainer as training
-
-    if removed := training.save(trained, folder):
-        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")

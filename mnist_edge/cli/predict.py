@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.options import DEFAULT_FOLDER, PATH, json_option, print_json, say
+from mnist_edge.cli.console import print_json, say
+from mnist_edge.cli.options import DEFAULT_FOLDER, PATH, json_option
 
 SCHEMA = 1
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
+from mnist_edge.cli.console import say
 from mnist_edge.cli.options import (
     PATH,
     data_option,
     folder_argument,
     limits,
     refuse_other_data,
-    say,
     tell_unused,
     tolerance_option,
     verbose_option,

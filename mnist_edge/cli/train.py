@@ -1,22 +1,26 @@
 """`mnist-edge train`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from mnist_edge.cli.console import Interrupt, console, print_json, say
 from mnist_edge.cli.options import (
-    console,
+    check_writable,
     data_option,
     json_option,
     load_dataset,
     model_option,
     out_option,
-    print_json,
-    say,
     seed_option,
-    train_and_save,
     verbose_option,
 )
+
+if TYPE_CHECKING:
+    from mnist_edge.data.dataset import Dataset
+    from mnist_edge.training.recipes import Recipe
+    from mnist_edge.training.store import Trained
 
 
 @click.command("train")
@@ -64,3 +68,44 @@ def command(
     if floor is not None and accuracy < floor:
         say(f"FAIL: test accuracy {accuracy:.4f} is under this recipe's floor {floor}.")
         ctx.exit(1)
+
+
+def train_and_save(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    folder: Path,
+    seed: int = 0,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> "Trained":
+    """Train with live accuracy on standard error, then write the folder."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from mnist_edge.training.trainer import train
+
+    check_writable(folder)
+    total = epochs or recipe.epochs
+    err = console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task("starting TensorFlow", total=None, figures="")
+
+        def show(epoch: int, done: int, batches: int, metrics: dict[str, float], ended: bool) -> None:
+            Interrupt.check()
+            figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
+            bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
+            if ended and not err.is_terminal:
+                say(f"epoch {epoch}/{total} {figures}")
+
+        trained = train(recipe, dataset, seed, epochs, batch_size, show)
+    Interrupt.check()
+    save(trained, folder)
+    return trained
+
+
+def save(trained: "Trained", folder: Path) -> None:
+    """Write a model to its folder, and say what had to go."""
+    from mnist_edge.training import store
+
+    if removed := store.save(trained, folder):
+        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")

@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mnist_edge.cli.console import console, keep, print_json, say
 from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
-    console,
     data_option,
     json_option,
-    keep,
     limits,
-    print_json,
     refuse_other_data,
-    say,
     tell_unused,
     tolerance_option,
     verbose_option,
@@ -100,7 +97,7 @@ def _verify(
     tolerance: tuple[str, ...],
     images: int | None,
 ) -> "ParityReport":
-    from mnist_edge.core.manifest import Precision
+    from mnist_edge.core.contract import Precision
     from mnist_edge.data.dataset import at_hand
     from mnist_edge.verify.verify import verify, verify_file
 

@@ -2,102 +2,13 @@
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from mnist_edge.core.errors import HostError
-
 EMULATED = "MNIST_EDGE_EMULATED"
 """Environment variable; an emulation of a board sets it to what it emulates."""
-STEADY = 0.03  # a clock that moves by more is another clock; a Raspberry Pi's smallest step is 4 %
-FLAGS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")  # bits 0–3; 16–19 since boot
 ROOT = Path("/")
-
-
-@dataclass(frozen=True)
-class State:
-    """What changes on a machine while it works; None where the system does not tell.
-
-    `clock` is in MHz, `temperature` in °C; `throttled` is the Raspberry Pi firmware's bit field.
-    """
-
-    governor: str | None
-    clock: float | None
-    temperature: float | None
-    throttled: int | None
-
-    @classmethod
-    def read(cls, cpu: int | None = None, root: Path = ROOT) -> Self:
-        """Read it from Linux's /sys under `root`: the clock of `cpu`, or of the fastest CPU where none is given."""
-        cpus = root / "sys/devices/system/cpu"
-        folders = [cpus / f"cpu{cpu}"] if cpu is not None else sorted(cpus.glob("cpu[0-9]*"))
-        clocks = [_number(folder / "cpufreq/scaling_cur_freq") for folder in folders]
-        celsius = _number(root / "sys/class/thermal/thermal_zone0/temp")
-        return cls(
-            clock=max((clock / 1000 for clock in clocks if clock), default=None),
-            governor=_first_line(cpus / f"cpu{cpu or 0}/cpufreq/scaling_governor"),
-            temperature=None if celsius is None else celsius / 1000,
-            throttled=_throttled(root),
-        )
-
-    @property
-    def throttled_now(self) -> tuple[str, ...]:
-        """The flags that are set, in words."""
-        return tuple(name for bit, name in enumerate(FLAGS) if (self.throttled or 0) >> bit & 1)
-
-    @property
-    def throttled_since_boot(self) -> tuple[str, ...]:
-        """The flags that have been set at any time since the machine started, in words."""
-        return tuple(name for bit, name in enumerate(FLAGS, 16) if (self.throttled or 0) >> bit & 1)
-
-
-def faults(before: State, after: State) -> list[str]:
-    """Say what happened to the machine between two states that makes figures measured there another machine's."""
-    lines = []
-    if before.clock and after.clock and abs(after.clock / before.clock - 1) > STEADY:
-        lines.append(
-            f"the CPU clock changed from {before.clock:.0f} to {after.clock:.0f} MHz while it was measured. "
-            "Set a fixed one (governor performance), warm up longer, or cool the board."
-        )
-    if before.governor and after.governor and before.governor != after.governor:
-        lines.append(f"the governor changed from {before.governor} to {after.governor} while it was measured.")
-    new = set(after.throttled_since_boot) - set(before.throttled_since_boot)
-    seen = {*before.throttled_now, *after.throttled_now, *new}
-    if seen and None not in (before.throttled, after.throttled):
-        names = ", ".join(name for name in FLAGS if name in seen)
-        lines.append(f"the CPU was slowed down while it was measured: {names}. Mend the power supply or the cooling.")
-    return lines
-
-
-def change(before: State, after: State) -> str:
-    """Tell of two states in one line: `governor ondemand; temperature 48 °C → 61 °C; …`; what is not known is named."""
-    known, unknown = [], []
-    for name, was, now in (
-        ("governor", before.governor, after.governor),
-        ("clock", _rounded(before.clock, "MHz"), _rounded(after.clock, "MHz")),
-        ("temperature", _rounded(before.temperature, "°C"), _rounded(after.temperature, "°C")),
-        ("throttling", _throttling(before), _throttling(after)),
-    ):
-        if was is None or now is None:
-            unknown.append(name)
-        else:
-            known.append(f"{name} {was}" if was == now else f"{name} {was} → {now}")
-    if before.throttled_since_boot:
-        known.append(f"earlier since boot: {', '.join(before.throttled_since_boot)}")
-    if unknown:
-        known.append(f"not known here: {', '.join(unknown)}")
-    return "; ".join(known)
-
-
-def _rounded(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:.0f} {unit}"
-
-
-def _throttling(state: State) -> str | None:
-    return None if state.throttled is None else ", ".join(state.throttled_now) or "none"
 
 
 @dataclass(frozen=True)
@@ -115,13 +26,12 @@ class Host:
     @classmethod
     def read(cls, root: Path = ROOT) -> Self:
         """Read it from the running system (Linux's /proc and /sys, else what Python's `platform` knows)."""
-        state = State.read(root=root)
         return cls(
             cpu=os.environ.get(EMULATED) or _cpu_model(root),
             machine=platform.machine(),
             cores=os.cpu_count() or 1,
-            governor=state.governor,
-            temperature=state.temperature,
+            governor=governor(root),
+            temperature=temperature(root),
             system=f"{platform.system()} {platform.release()}",
             python=platform.python_version(),
         )
@@ -130,69 +40,20 @@ class Host:
         return f"{self.cpu} ({self.machine}, {self.cores} cores), {self.system}, Python {self.python}"
 
 
-@contextmanager
-def pinned(cpu: int | None) -> Iterator[None]:
-    """Keep this process on one CPU while the block runs; None leaves it free.
-
-    The threads that there are move now, those that are started inside inherit it: open runtimes inside. At the end all
-    may run where the main thread could before.
-
-    Raises:
-        HostError: there is no such CPU for this process, or the system cannot pin.
-    """
-    if cpu is None:
-        yield
-        return
-    if not hasattr(os, "sched_setaffinity"):
-        raise HostError(f"{platform.system()} does not let a process choose its CPU. Leave --cpu out.")
-    usual = os.sched_getaffinity(0)
-    if cpu not in usual:
-        raise HostError(f"this process cannot run on CPU {cpu}. Choose one of {', '.join(map(str, sorted(usual)))}.")
-    for thread in _threads():
-        _move(thread, {cpu})
-    try:
-        yield
-    finally:
-        for thread in _threads():
-            _move(thread, usual)
+def governor(root: Path = ROOT, cpu: int = 0) -> str | None:
+    """Return the frequency governor of a CPU; None where the system does not tell."""
+    return read_line(root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")
 
 
-def _threads() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc/self/task").iterdir()]
-
-
-def _move(thread: int, cpus: set[int]) -> None:
-    with suppress(ProcessLookupError):  # it has ended
-        os.sched_setaffinity(thread, cpus)
-
-
-def _throttled(root: Path) -> int | None:
-    """Give the firmware's bits: from its file in /sys (a Pi 5 has an address in that path), else from vcgencmd."""
-    found = sorted(root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled"))
-    text = _first_line(found[0]) if found else _vcgencmd()
-    try:
-        return int(text.rpartition("=")[2], 16) if text else None
-    except ValueError:
-        return None
-
-
-def _vcgencmd() -> str | None:
-    """Ask the Pi's own tool, `throttled=0x50005`; None where it is not there or may not ask."""
-    import shutil
-    import subprocess
-
-    if (command := shutil.which("vcgencmd")) is None:
-        return None
-    try:
-        done = subprocess.run([command, "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+def temperature(root: Path = ROOT) -> float | None:
+    """Return the CPU's temperature in °C; None where the system does not tell."""
+    thousandths = read_number(root / "sys/class/thermal/thermal_zone0/temp")
+    return None if thousandths is None else thousandths / 1000
 
 
 def _cpu_model(root: Path) -> str:
     """Give the board's name where the device tree has one (a Pi), else the CPU's."""
-    if board := _first_line(root / "proc/device-tree/model"):
+    if board := read_line(root / "proc/device-tree/model"):
         return board.rstrip("\0")
     try:
         for line in (root / "proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -203,12 +64,14 @@ def _cpu_model(root: Path) -> str:
     return platform.processor() or platform.machine()
 
 
-def _number(path: Path) -> int | None:
-    text = _first_line(path)
+def read_number(path: Path) -> int | None:
+    """Return the whole number that a file holds; None where it holds none."""
+    text = read_line(path)
     return int(text) if text and text.lstrip("-").isdigit() else None
 
 
-def _first_line(path: Path) -> str | None:
+def read_line(path: Path) -> str | None:
+    """Return what a file of the system says, stripped; None where there is no such file or it is empty."""
     try:
         return path.read_text(encoding="utf-8").strip() or None
     except OSError:

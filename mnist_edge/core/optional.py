@@ -4,12 +4,12 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from mnist_edge.core.errors import MissingRuntime
-from mnist_edge.core.quiet import quiet
 
 
 def installed(module: str) -> bool:
@@ -69,3 +69,35 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+_verbose = False
+
+
+def set_verbose(on: bool) -> None:
+    """Let everything through from now on (the `-v` flag)."""
+    global _verbose
+    _verbose = on
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send descriptors 1 and 2 nowhere while the block runs; nothing of ours may print inside it."""
+    if _verbose:
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (sink, *saved):
+            os.close(descriptor)

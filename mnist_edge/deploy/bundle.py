@@ -11,13 +11,14 @@ from pathlib import Path
 
 from mnist_edge import __version__
 from mnist_edge.core import reference
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import DeviceError, FolderError
 from mnist_edge.core.files import staged
-from mnist_edge.core.manifest import Manifest, Precision
-from mnist_edge.deploy import pip
-from mnist_edge.deploy.boards import BOARDS, System
+from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.system import System
+from mnist_edge.deploy.boards import BOARDS
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
-from mnist_edge.deploy.wheels import extras, requirements, write_wheel
+from mnist_edge.deploy.wheels import download, extras, requirements, write_wheel
 
 SUFFIX = ".tar.gz"
 WHEELS = "wheels"
@@ -100,7 +101,7 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
         paths = [path for artifact in kept for path in artifact.paths]
         files = [manifest.folder / manifest.NAME, golden, *paths, write_wheel(work)]
         for system in wheels_for:
-            pip.download(pinned(manifest, system), system, work / WHEELS)
+            download(pinned(manifest, system), system, work / WHEELS)
         wheels = sorted((work / WHEELS).glob("*")) if (work / WHEELS).is_dir() else []
         readme = work / "README.md"
         readme.write_text(_readme(manifest, target, bool(wheels)), encoding="utf-8")

@@ -16,10 +16,10 @@ from mnist_edge.bench import benchmark as bench
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.files import staged
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.deploy import pip
-from mnist_edge.deploy.boards import System
+from mnist_edge.core.system import System
 from mnist_edge.deploy.bundle import SUFFIX, WHEELS, bundle, pinned
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
+from mnist_edge.deploy.wheels import QUIET, reason
 from mnist_edge.verify import verify as parity
 
 CONNECT_SECONDS = 15
@@ -252,12 +252,12 @@ def _install(
     if done.returncode:
         raise ssh.failure("the environment could not be made", done)
     source = ["--no-index", "--find-links", f"{there}/{WHEELS}"] if wheels else []
-    install = f"{lock}; {python} -m pip install {shlex.join([*pip.QUIET, *source])}"
+    install = f"{lock}; {python} -m pip install {shlex.join([*QUIET, *source])}"
     own = shlex.join(["--no-deps", "--target", f"{there}/{PACKAGE}", f"{there}/{OWN_WHEEL}"])
     for more in (shlex.join(requirements), own):
         done = ssh.run(f"{install} {more}")
         if done.returncode:
-            hint = " Or bring the wheels along: --wheels" if "network" in (why := pip.reason(done.stderr)) else ""
+            hint = " Or bring the wheels along: --wheels" if "network" in (why := reason(done.stderr)) else ""
             raise DeviceError(f"{ssh.destination}, {board.system}: {why}{hint}")
 
 

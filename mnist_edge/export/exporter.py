@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from mnist_edge import __version__
 from mnist_edge.core import reference
+from mnist_edge.core.contract import LABELS, Ends, Precision
 from mnist_edge.core.errors import ArtifactError, DataError, FolderError, UnsupportedPrecision
 from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
-from mnist_edge.core.manifest import LABELS, Artifact, Ends, Manifest, Precision
+from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.optional import versions
 from mnist_edge.data.dataset import Dataset, balanced, split
 from mnist_edge.export.keras_variation import measuring
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.base import Quantization, Request, Tuned
 from mnist_edge.formats.keras.model import predict
-from mnist_edge.training import trainer as training
+from mnist_edge.training import store
 
 CALIBRATION_PER_CLASS, CALIBRATION_SEED = 50, 0
 GOLDEN_PER_CLASS, GOLDEN_SEED = 100, 0
@@ -61,7 +62,7 @@ def source(folder: Path, dataset: Dataset) -> Source:
         ModelError: the folder's model cannot be used.
         DataError: the dataset is not the one that the model was trained on.
     """
-    trained = training.load(folder)
+    trained = store.load(folder)
     known = trained.record["dataset"]
     if known["train_sha256"] != dataset.train.digest:
         raise DataError(
@@ -138,7 +139,7 @@ def export(
     model = folder.resolve().name
     written = []
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
-    with _removed(staging), measuring(folder / training.MODEL, start.model, calibration) as measured:
+    with _removed(staging), measuring(folder / store.MODEL, start.model, calibration) as measured:
         golden = balanced(dataset.test.labels, np.arange(len(dataset.test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
         for format_name, precision in wanted:
             file_format = FORMATS[format_name]
@@ -184,7 +185,7 @@ def export(
             artifacts=tuple(sorted(artifacts.values(), key=_order)),
             files={
                 path.name: _entry(path)
-                for path in (folder / training.MODEL, folder / training.RECORD, staging / reference.NAME)
+                for path in (folder / store.MODEL, folder / store.RECORD, staging / reference.NAME)
             },
             about=_about(dataset, start, recorded),
         )

@@ -18,8 +18,8 @@ import numpy as np
 
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.reference import Yardstick
-from mnist_edge.formats.base import Images
 from mnist_edge.formats.keras.model import load_model, predict, scaled
+from mnist_edge.formats.runner import Images
 
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "0"}
 DRAWS = 8

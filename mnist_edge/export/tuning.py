@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.bench.timing import interleave
+from mnist_edge.core.contract import Ends, Precision
 from mnist_edge.core.errors import ConversionError
-from mnist_edge.core.manifest import Ends, Precision
 from mnist_edge.core.metrics import compare
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export.exporter import Source

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
-from mnist_edge.core.manifest import Manifest, Precision, listed
+from mnist_edge.core.manifest import Manifest, listed
 from mnist_edge.formats import FORMATS, format_of
-from mnist_edge.formats.base import Probabilities
+from mnist_edge.formats.runner import Probabilities
 from mnist_edge.predict import picture as preprocess
 
 

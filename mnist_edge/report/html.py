@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import __version__
-from mnist_edge.core.manifest import LABELS
+from mnist_edge.core.contract import LABELS
 from mnist_edge.core.metrics import Pair, margins
 from mnist_edge.core.optional import need
 from mnist_edge.deploy.results import Device

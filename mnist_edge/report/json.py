@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mnist_edge.bench.benchmark import BenchReport, Latency
-from mnist_edge.core.host import State
-from mnist_edge.formats.base import Description, Format
+from mnist_edge.bench.machine import State
+from mnist_edge.formats.base import Format
+from mnist_edge.formats.inspection import Description
 from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.layer_errors import LayerError
 from mnist_edge.verify.result import ParityReport, Result

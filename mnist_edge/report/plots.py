@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.metrics import Outputs
-from mnist_edge.core.quiet import quiet
+from mnist_edge.core.optional import quiet
 
 
 def digit(image: NDArray[np.uint8]) -> str:

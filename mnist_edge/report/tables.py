@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_edge.bench.benchmark import BenchReport
+from mnist_edge.bench.machine import change
+from mnist_edge.core.contract import LABELS, Contract, Precision, Tensor
 from mnist_edge.core.files import DAMAGED
-from mnist_edge.core.host import change
-from mnist_edge.core.manifest import LABELS, Contract, Manifest, Precision, Tensor
+from mnist_edge.core.manifest import Manifest
 from mnist_edge.export.exporter import Exported
 from mnist_edge.formats import FORMATS
-from mnist_edge.formats.base import Description, Format
+from mnist_edge.formats.base import Format
+from mnist_edge.formats.inspection import Description
 from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.result import Status
 

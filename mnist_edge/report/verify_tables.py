@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnist_edge.core.significance import Interval
+from mnist_edge.core.metrics import Interval
 from mnist_edge.report.tables import STYLES, difference, table
 from mnist_edge.verify.layer_errors import LayerError
 from mnist_edge.verify.result import ParityReport, Result, Status

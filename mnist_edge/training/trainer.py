@@ -1,47 +1,24 @@
 """Train a recipe, evaluate what came out, and write both to the export folder."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.errors import ArtifactError, FolderError, ModelError
-from mnist_edge.core.files import sha256, staged, write_json
+from mnist_edge.core.errors import ModelError
+from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
-from mnist_edge.core.manifest import Manifest
-from mnist_edge.core.optional import need_keras, versions
-from mnist_edge.core.quiet import quiet
+from mnist_edge.core.optional import need_keras, quiet, versions
 from mnist_edge.data.dataset import Dataset, Digits, split
 from mnist_edge.formats.keras.model import load_model, predict, scaled
 from mnist_edge.training.recipes import Recipe
-
-MODEL, RECORD = "model.keras", "training.json"
-SCHEMA = 1
+from mnist_edge.training.store import SCHEMA, Trained, weights_digest
 
 Progress = Callable[[int, int, int, dict[str, float], bool], None]
 """Called with the epoch (from 1), the batches done, the batches of an epoch, the metrics, whether the epoch ended."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained Keras model and the record that goes into `training.json`."""
-
-    model: Any
-    record: dict[str, Any]
-
-
-def weights_digest(model: Any) -> str:
-    """SHA-256 over the weight arrays of a Keras model, in order, with their dtypes and shapes."""
-    digest = hashlib.sha256()
-    for array in model.get_weights():
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def train(
@@ -196,59 +173,3 @@ def evaluate(model: Any, digits: Digits) -> dict[str, Any]:
         "report_text": sklearn.metrics.classification_report(digits.labels, predicted, **report),
         "confusion": sklearn.metrics.confusion_matrix(digits.labels, predicted).tolist(),
     }
-
-
-def save(trained: Trained, folder: Path) -> list[str]:
-    """Write `model.keras` and `training.json`; the manifest and what was exported from the earlier model go first.
-
-    Returns:
-        The names of the files that were removed because they came from the earlier model.
-    """
-    stale = []
-    if (folder / Manifest.NAME).is_file():
-        try:
-            stale = [path for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
-        except FolderError:
-            stale = []  # a damaged manifest names nothing that can be trusted
-        told = ("reference.npz", "verify.json", "bench.json", "report.html", "report.md")
-        stale = [path for path in (*stale, *(folder / name for name in told)) if path.is_file()]
-        (folder / Manifest.NAME).unlink()
-    for path in stale:
-        path.unlink()
-    with staged(folder / MODEL) as temporary:
-        trained.model.save(temporary)
-    write_json(folder / RECORD, trained.record)
-    return [path.name for path in stale]
-
-
-def holds(folder: Path, trained: Trained) -> bool:
-    """Tell whether a folder has this very model already, trained on the same data."""
-    try:
-        record = load(folder).record
-    except ModelError:
-        return False
-    return all(record[key] == trained.record[key] for key in ("weights_sha256", "dataset"))
-
-
-def load(folder: Path) -> Trained:
-    """Read back what `save` wrote.
-
-    Raises:
-        ModelError: a file is missing or damaged, or the two are not of one training run.
-    """
-    again = f"Train again: mnist-edge train --model {folder.resolve().name} --out {folder.parent}"
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if record["schema"] != SCHEMA:
-            raise ModelError(f"{folder / RECORD} has schema {record['schema']}, this version reads {SCHEMA}. {again}")
-        expected = record["weights_sha256"]
-        _ = record["floor"], record["dataset"]["train_sha256"], record["split"]["validation_share"]  # what export reads
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / RECORD} cannot be read ({type(error).__name__}: {error}). {again}") from error
-    try:
-        model = load_model(folder / MODEL)
-    except ArtifactError as error:
-        raise ModelError(f"{error} {again}") from error
-    if weights_digest(model) != expected:
-        raise ModelError(f"{folder / MODEL} does not hold the weights that {RECORD} tells of. {again}")
-    return Trained(model, record)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from mnist_edge.core import reference
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.manifest import Artifact
-from mnist_edge.core.metrics import compare, gaps
+from mnist_edge.core.metrics import Interval, compare, gaps
 from mnist_edge.core.optional import versions
-from mnist_edge.core.significance import Interval
 from mnist_edge.formats import FORMATS
-from mnist_edge.formats.base import Format, Runner
+from mnist_edge.formats.base import Format
+from mnist_edge.formats.runner import Runner
 from mnist_edge.verify.crash_probe import crash
 from mnist_edge.verify.diagnosis import Look, Suspect, Witness, diagnose, look_inside
 from mnist_edge.verify.result import Result, Sample, Status

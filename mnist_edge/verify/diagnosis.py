@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.core.contract import Contract
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
-from mnist_edge.core.manifest import Contract
-from mnist_edge.formats.base import Format, Inside, Runner
+from mnist_edge.formats.base import Format
+from mnist_edge.formats.inspection import Inside
 from mnist_edge.formats.keras.model import LOGITS, inside, load_model, predict_pixels
+from mnist_edge.formats.runner import Runner
 from mnist_edge.verify import known_faults as causes
 from mnist_edge.verify.known_faults import Cause
 from mnist_edge.verify.layer_errors import LayerError, candidates, layer_errors, sqnr

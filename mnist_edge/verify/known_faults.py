@@ -10,7 +10,8 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.base import Kernel, softmax
+from mnist_edge.formats.inspection import Kernel
+from mnist_edge.formats.runner import softmax
 from mnist_edge.verify.layer_errors import saturated, sqnr
 
 Array = NDArray[np.float32]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.base import Inside
+from mnist_edge.formats.inspection import Inside
 
 
 @dataclass(frozen=True)

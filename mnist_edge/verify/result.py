@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import Artifact, Manifest
-from mnist_edge.core.metrics import Comparison, Pair, all_pairs
-from mnist_edge.core.significance import Interval
+from mnist_edge.core.metrics import Comparison, Interval, Pair, all_pairs
 from mnist_edge.formats import runtime_versions
-from mnist_edge.formats.target import Footprint
+from mnist_edge.formats.inspection import Footprint
 from mnist_edge.verify.diagnosis import Diagnosis, Look
 from mnist_edge.verify.tolerances import Finding
 from mnist_edge.verify.variants import PathResult

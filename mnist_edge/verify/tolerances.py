@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ToleranceError
-from mnist_edge.core.manifest import Precision
 from mnist_edge.core.metrics import Comparison
 from mnist_edge.core.reference import Yardstick
 

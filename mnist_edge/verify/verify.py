@@ -6,9 +6,10 @@ Reads only the manifest and its files; the dataset and TensorFlow are used where
 from pathlib import Path
 
 from mnist_edge.core import reference
+from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ArtifactError, FolderError, MissingRuntime
 from mnist_edge.core.files import sha256
-from mnist_edge.core.manifest import Artifact, Contract, Manifest, Precision
+from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import compare
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import format_of

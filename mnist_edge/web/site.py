@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mnist_edge.core.contract import Ends, Precision
 from mnist_edge.core.errors import FolderError
-from mnist_edge.core.manifest import Artifact, Ends, Manifest, Precision
+from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import gaps
 from mnist_edge.core.reference import NAME as REFERENCE
 from mnist_edge.core.reference import Reference

@@ -15,10 +15,11 @@ from conftest import Run
 
 from mnist_edge.bench import timing
 from mnist_edge.bench.benchmark import bench
+from mnist_edge.bench.machine import State, change, faults, pinned
 from mnist_edge.bench.timing import interleave
 from mnist_edge.core import host
 from mnist_edge.core.errors import HostError
-from mnist_edge.core.host import Host, State, change, faults, pinned
+from mnist_edge.core.host import Host
 
 PI = {
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
@@ -228,10 +229,10 @@ def test_warnings_reach_the_table_the_json_and_the_report(
 ) -> None:
     from mnist_edge.cli import commands
 
-    monkeypatch.setattr(host.State.read.__func__, "__defaults__", (None, tree(tmp_path / "pi")))  # type: ignore[attr-defined]
+    monkeypatch.setattr(State.read.__func__, "__defaults__", (None, tree(tmp_path / "pi")))  # type: ignore[attr-defined]
     hot = tmp_path / "pi/sys/devices/platform/soc/soc:firmware/get_throttled"
     monkeypatch.setattr(
-        "mnist_edge.bench.interleave", lambda *a, **k: (hot.write_text("20002\n"), interleave(*a, **k))[1]
+        "mnist_edge.bench.benchmark.interleave", lambda *a, **k: (hot.write_text("20002\n"), interleave(*a, **k))[1]
     )
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
     commands.main(["bench", str(folder), "--runs", "25"], standalone_mode=False)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mnist_edge.bench.timing import BLOCK, LatencyStats, interleave
 from mnist_edge.core.metrics import compare
-from mnist_edge.formats.base import pixel_table
+from mnist_edge.formats.runner import pixel_table
 
 
 def rows(*digits: tuple[int, float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

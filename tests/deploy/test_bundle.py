@@ -11,8 +11,8 @@ import pytest
 from conftest import Run
 from support import faults
 
-from mnist_edge.deploy import boards
-from mnist_edge.deploy.boards import System
+from mnist_edge.core import system as systems
+from mnist_edge.core.system import System
 
 TFLITE = "cnn-int8.tflite"
 
@@ -192,7 +192,7 @@ def test_advice_names_wheels_that_there_are(
 ) -> None:
     assert system.runtime(extra) == packages
     monkeypatch.setattr(System, "here", classmethod(lambda cls: system))
-    told = boards.how_to_install(extra)
+    told = systems.how_to_install(extra)
     if packages:
         assert "-m pip install" in told
         assert all(package in told for package in packages)

@@ -13,7 +13,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import MODELS, Run
 
-from mnist_edge.core.manifest import Contract, Ends, Manifest, Precision
+from mnist_edge.core.contract import Contract, Ends, Precision
+from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import FORMATS

@@ -95,8 +95,8 @@ def test_a_budget_that_holds_is_recorded_with_what_was_tried(run: Run, exports: 
 
 
 def test_a_budget_that_cannot_hold_is_refused_after_methods_and_layers(run: Run, own: Path, tmp_path: Path) -> None:
+    from mnist_edge.core.contract import Ends
     from mnist_edge.core.errors import ConversionError
-    from mnist_edge.core.manifest import Ends
     from mnist_edge.data import dataset as data
     from mnist_edge.export.exporter import source
     from mnist_edge.export.tuning import Bench, within

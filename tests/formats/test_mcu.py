@@ -14,7 +14,8 @@ from conftest import MODELS, Run
 from rich.console import Console
 from support.micro import outputs_of
 
-from mnist_edge.core.manifest import Ends, Manifest, Precision
+from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export.exporter import possible
@@ -192,10 +193,10 @@ def test_a_tuned_array_takes_over_what_was_found_for_its_twin(run: Run, mcu: Pat
 
 
 def test_training_again_removes_the_header_too(mcu: Path, tmp_path: Path) -> None:
-    from mnist_edge.training import trainer as training
+    from mnist_edge.training import store
 
     folder = shutil.copytree(mcu / "mlp", tmp_path / "mlp")
-    removed = training.save(training.load(folder), folder)
+    removed = store.save(store.load(folder), folder)
     assert {"mlp-int8-io8.c", "mlp-int8-io8.h"} <= set(removed)
     assert not [*folder.glob("*.[ch]")]
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from mnist_edge.core.errors import PictureError
 from mnist_edge.data.dataset import Dataset
-from mnist_edge.formats.base import Images
+from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import FORMAT as TFLITE
 from mnist_edge.predict import picture as preprocess
 

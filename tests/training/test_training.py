@@ -15,7 +15,7 @@ from conftest import MODELS, Run
 
 from mnist_edge.core.errors import ModelError
 from mnist_edge.data.dataset import Dataset
-from mnist_edge.training import trainer as training
+from mnist_edge.training import store
 from mnist_edge.training.recipes import MODELS as RECIPES
 
 
@@ -91,10 +91,10 @@ def test_a_model_that_is_not_the_recorded_one_is_refused(exports: Path, tmp_path
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
     shutil.copy(exports / "mlp-wide" / "model.keras", folder / "model.keras")
     with pytest.raises(ModelError, match=r"does not hold the weights that training\.json tells of"):
-        training.load(folder)
+        store.load(folder)
     (folder / "model.keras").write_bytes(b"PK half a model")
     with pytest.raises(ModelError, match="not a Keras model"):
-        training.load(folder)
+        store.load(folder)
     (folder / "training.json").write_text("{")
     with pytest.raises(ModelError, match=r"training\.json cannot be read"):
-        training.load(folder)
+        store.load(folder)

@@ -9,12 +9,11 @@ from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ToleranceError
-from mnist_edge.core.manifest import Precision
-from mnist_edge.core.metrics import all_pairs, compare, gaps
+from mnist_edge.core.metrics import Interval, all_pairs, compare, gaps
 from mnist_edge.core.reference import Reference, Yardstick
-from mnist_edge.core.significance import Interval
-from mnist_edge.formats.base import softmax
+from mnist_edge.formats.runner import softmax
 from mnist_edge.verify.tolerances import figure, from_flags, from_project, judge, limits, parse
 
 MEASURED = Yardstick(spread=1e-6, half=1e-3, step=0.2, images=500, runs=("a", "b"))

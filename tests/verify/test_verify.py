@@ -9,7 +9,8 @@ import pytest
 from conftest import MODELS, Run
 from support.faults import resign
 
-from mnist_edge.core.manifest import Artifact, Manifest, Precision
+from mnist_edge.core.contract import Precision
+from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import margins
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, Digits

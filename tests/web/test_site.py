@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 from support.drawing import demo, wait_for
 
+from mnist_edge.core.contract import Ends, Precision
 from mnist_edge.core.errors import FolderError, IntegrityError
-from mnist_edge.core.manifest import Ends, Manifest, Precision
+from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.optional import installed
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export.exporter import export

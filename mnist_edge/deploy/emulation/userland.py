@@ -17,10 +17,10 @@ from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.files import settle, staged
 from mnist_edge.core.host import EMULATED
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.deploy import pip
 from mnist_edge.deploy.boards import Board, Release
 from mnist_edge.deploy.bundle import SUFFIX, bundle, pinned
 from mnist_edge.deploy.emulation import debian
+from mnist_edge.deploy.wheels import install
 from mnist_edge.verify import verify as parity
 
 LEAST_QEMU = 10
@@ -109,7 +109,7 @@ def prepare(board: Board, release: Release, manifest: Manifest, progress: Progre
     if not site.is_dir():
         progress(f"Downloading its wheels ({', '.join(needed)}), once …")
         with tempfile.TemporaryDirectory(dir=cache(), prefix=".installing-") as name:
-            pip.install(needed, release.system, Path(name) / "site")
+            install(needed, release.system, Path(name) / "site")
             settle(Path(name) / "site", site)
     return Userland(board, release, emulator, root, site)
 

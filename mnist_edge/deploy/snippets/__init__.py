@@ -2,8 +2,8 @@
 
 A format's folder has `snippets/LANGUAGE.txt`, or `snippets/any.txt` for all languages. `$name` stands for a value; a
 line `@flag|…` is kept where the flag holds: the input's dtype, `gives` with the output's, `fixed` or `any` batch,
-`logits` or `plain`, `quantized` or `real` output, `unsaid` contract. A line `!flag|…` says why there is no code where it
-holds, `!|…` why there is none at all.
+`logits` or `plain`, `quantized` or `real` output, `unsaid` contract. A line `!flag|…` says why there is no code where
+the flag holds, `!|…` why there is none at all.
 """
 
 import json
@@ -14,11 +14,13 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from mnist_edge.core.contract import Contract, Tensor
 from mnist_edge.core.errors import ArtifactError, SnippetError
 from mnist_edge.core.files import DAMAGED
-from mnist_edge.core.manifest import Artifact, Contract, Tensor, listed
+from mnist_edge.core.manifest import Artifact, listed
 from mnist_edge.formats import FORMATS, format_of
-from mnist_edge.formats.base import Format, end
+from mnist_edge.formats.base import Format
+from mnist_edge.formats.inspection import end
 
 ORT_TYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 PIXELS = {"uint8": 0, "int8": -128}  # the zero points with which a step is a grey level

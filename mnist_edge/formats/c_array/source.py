@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge.core.contract import LABELS, Tensor
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.core.manifest import LABELS, Tensor
 
 ALIGNMENT = 16  # what TensorFlow Lite Micro wants of a model's first byte
 PER_LINE = 20

@@ -9,12 +9,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.core.contract import Contract, Ends, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
-from mnist_edge.core.manifest import Contract, Ends, Precision
-from mnist_edge.core.optional import installed, need_keras, pip_install
-from mnist_edge.core.quiet import quiet
-from mnist_edge.formats.base import Description, Images, Inside, Kernel, Probabilities, Request
+from mnist_edge.core.optional import installed, need_keras, pip_install, quiet
+from mnist_edge.formats.base import Request
+from mnist_edge.formats.inspection import Description, Inside, Kernel
 from mnist_edge.formats.keras.signature import without_softmax
+from mnist_edge.formats.runner import Images, Probabilities
 
 BATCH = 1000
 LOGITS = "logits"

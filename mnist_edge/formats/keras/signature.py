@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.core.contract import Ends
 from mnist_edge.core.errors import ConversionError
-from mnist_edge.core.manifest import Ends
 
 INPUT = "image"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.formats.base import Description, Executed, Operator, end
+from mnist_edge.formats.inspection import Description, Executed, Operator, end
 
 # The newest opset and IR version that each release of ONNX Runtime reads, from its compatibility page.
 RELEASES = (

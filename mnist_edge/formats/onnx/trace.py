@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.base import Inside, Kernel
+from mnist_edge.formats.inspection import Inside, Kernel
 
 INTEGERS = {"MatMulInteger", "ConvInteger"}
 LAYERS = {"Conv": "OIHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}

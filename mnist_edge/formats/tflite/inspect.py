@@ -10,7 +10,7 @@ from typing import Any
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.optional import installed, need, pip_install
-from mnist_edge.formats.base import Description, Executed, Operator, end
+from mnist_edge.formats.inspection import Description, Executed, Operator, end
 
 MOVES = {"RESHAPE", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "CAST"}
 LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}

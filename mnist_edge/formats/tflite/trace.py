@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.base import Inside, Kernel
+from mnist_edge.formats.inspection import Inside, Kernel
 
 LAYERS = {"CONV_2D": "OHWI", "FULLY_CONNECTED": "OI"}
 

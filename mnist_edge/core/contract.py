@@ -1,0 +1,127 @@
+"""What goes into an exported file and what comes out: `Precision`, `TensorSpec`, `Contract`."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+LABELS = tuple("0123456789")
+
+
+class Precision(StrEnum):
+    """How an exported file stores and computes numbers."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
+    INT8 = "int8"
+    INT16X8 = "int16x8"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a user may choose of a file beside its precision.
+
+    `batch` is the number of images a call takes, None for any; `head` is `probabilities` or `logits`; `full_integer`
+    asks for int8 in and out, as microcontrollers and accelerators want it.
+    """
+
+    batch: int | None = 1
+    head: str = "probabilities"
+    full_integer: bool = False
+
+    @property
+    def tag(self) -> str:
+        """What a file's name says of ends that are not the default: `-logits`, `-io8`, `-batch4`, `-anybatch`."""
+        head = "" if self.head == "probabilities" else f"-{self.head}"
+        batch = "" if self.batch == 1 else "-anybatch" if self.batch is None else f"-batch{self.batch}"
+        return f"{head}{'-io8' if self.full_integer else ''}{batch}"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One end of a file: its name, dtype and shape (None is any size), and what its numbers mean.
+
+    Where `scale` is given, the real number is (stored - zero_point) × scale.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    meaning: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
+        found = cls(**{**content, "shape": tuple(content["shape"])})
+        numbers = [size for size in found.shape if size is not None]
+        scale, zero_point = found.scale, found.zero_point
+        good = all(isinstance(text, str) for text in (found.name, found.dtype, found.meaning))
+        good &= all(type(size) is int and size > 0 for size in numbers) and len(found.shape) > 0
+        good &= scale is None or (type(scale) in (int, float) and 0 < scale < math.inf)
+        good &= zero_point is None or type(zero_point) is int
+        if not good:
+            raise ValueError(f"no input or output can be {content}")
+        return found
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What goes into an exported file and what comes out: all that an embedder has to know."""
+
+    input: Tensor
+    output: Tensor
+    layout: str
+    labels: tuple[str, ...] = LABELS
+
+    @classmethod
+    def of(cls, precision: Precision, layout: str, ends: Ends = Ends()) -> Self:
+        """Give the contract of a precision; `layout` is the format's own, NHWC or NCHW.
+
+        The scale and zero point of full-integer logits depend on the network: they are None here.
+        """
+        shape = (ends.batch, 28, 28, 1) if layout == "NHWC" else (ends.batch, 1, 28, 28)
+        meaning = "one probability a digit" if ends.head == "probabilities" else "one logit a digit, before Softmax"
+        output = Tensor(ends.head, "float32", (ends.batch, 10), meaning)
+        if ends.full_integer:
+            image = Tensor("image", "int8", shape, "pixel - 128, -128 black to 127 white", 1 / 255, -128)
+            known = (1 / 256, -128) if ends.head == "probabilities" else (None, None)
+            output = Tensor(ends.head, "int8", (ends.batch, 10), meaning, *known)
+        elif precision is Precision.INT8:
+            image = Tensor("image", "uint8", shape, "raw pixels, 0 black to 255 white")
+        else:
+            image = Tensor("image", "float32", shape, "pixels / 255, 0 black to 1 white")
+        return cls(image, output, layout)
+
+    def breaches(self, ends: tuple[Tensor, Tensor]) -> list[str]:
+        """Say, one line each, where a file's own ends are not what this promises; raw pixels are steps of 1/255."""
+        lines = []
+        if self.labels != LABELS:
+            lines.append(f"the labels are {' '.join(self.labels)}, not {' '.join(LABELS)}")
+        for promised, found in zip((self.input, self.output), ends, strict=True):
+            for what in ("name", "dtype", "shape"):
+                was, now = getattr(promised, what), getattr(found, what)
+                if was != now:
+                    lines.append(f"the {what} of {promised.name} is {now} in the file, {was} in the contract")
+            if found.scale is None:
+                continue
+            scale, zero_point = promised.scale, promised.zero_point
+            if promised.dtype == "uint8" and scale is None:  # raw pixels
+                scale, zero_point = 1 / 255, 0
+            if scale is not None and not math.isclose(scale, found.scale, rel_tol=1e-6):
+                lines.append(
+                    f"the scale of {promised.name} is {found.scale:.6g} in the file, {scale:.6g} in the contract"
+                )
+            if zero_point not in (None, found.zero_point):
+                lines.append(
+                    f"the zero point of {promised.name} is {found.zero_point} in the file, {zero_point} in the contract"
+                )
+        return lines
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
+        image, output = (Tensor.from_json(content[end]) for end in ("input", "output"))
+        return cls(image, output, content["layout"], tuple(content["labels"]))

@@ -1,0 +1,161 @@
+"""Runs a C array in TensorFlow Lite Micro, and measures the arena that it needs."""
+
+import struct
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.core.contract import Tensor
+from mnist_edge.core.errors import ArtifactError, MissingRuntime
+from mnist_edge.core.optional import installed, need, pip_install, quiet, versions
+from mnist_edge.formats.c_array import source as c_source
+from mnist_edge.formats.runner import BatchRunner, image_and_numbers
+
+RUNTIME, PACKAGE = "TensorFlow Lite Micro", "tflite-micro"
+
+
+MODULES = {"tflite_micro": PACKAGE, "yaml": "pyyaml", "bitarray": "bitarray"}  # it does not name the last itself
+
+
+STEP, LEAST, MOST = 16, 1024, 2**28  # bytes of arena: a too small one must still hold the runtime's own objects
+
+
+DAMAGED = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, MemoryError, OverflowError, struct.error)
+
+
+class Runner(BatchRunner):
+    """A TensorFlow Lite Micro interpreter with one input and one output, in the arena that its header gives."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        content, told = c_source.read(path)
+        arena = told.get("arena")
+        if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
+            raise ArtifactError(f"{path} names an arena of {arena} bytes, which cannot be. Export it again.")
+        try:
+            with quiet():
+                self._interpreter = _open(content, _smallest_arena(content) if arena is None else arena)
+                ends = _ends(self._interpreter, content)
+        except DAMAGED as error:
+            within = "" if arena is None else f" with {arena} bytes of arena"
+            raise ArtifactError(f"{path} does not run in {RUNTIME}{within} ({error}).") from error
+        source, sink = image_and_numbers(path, ends[:1], ends[1:])
+        header = path.with_suffix(".h")
+        wanted = _header(content, ends, told).encode() if "title" in told and header.is_file() else None
+        if wanted is not None and header.read_bytes() != wanted:
+            raise ArtifactError(
+                f"{header} was changed: it is not what belongs to the array in {path.name}. Export again."
+            )
+        self._prepare(source, sink, 1)
+        self.invoke = self._interpreter.invoke
+
+    def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        try:
+            self._interpreter.set_input(pixels, 0)
+            self._interpreter.invoke()
+            output: NDArray[Any] = self._interpreter.get_output(0)
+        except DAMAGED as error:
+            raise ArtifactError(f"{self._path} does not run in {RUNTIME} ({error}).") from error
+        return output
+
+
+def _header(content: bytes, ends: tuple[Tensor, Tensor], told: dict[str, Any]) -> str:
+    """Give the header of an array, from what the array's file tells of itself; raises ArtifactError where it cannot."""
+    try:
+        return c_source.header(told["title"], content, ends, {key: told[key] for key in told if key != "title"})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"what the C file tells of itself is damaged ({error!r}). Export it again.") from error
+
+
+def missing_runtime() -> str | None:
+    """Return what has to be installed before a C array runs here; None where it runs."""
+    import platform
+
+    absent = [package for module, package in MODULES.items() if not installed(module)]
+    if not absent:
+        return None
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        here = f"{platform.system()} {platform.machine()}"
+        return f"{RUNTIME} has wheels for x86-64 Linux alone, and this is {here}: run C arrays on an x86-64 one"
+    return f"{RUNTIME} is not installed. Install it: {pip_install(*absent)}"
+
+
+def _runtime() -> ModuleType:
+    """Import TensorFlow Lite Micro. Raises MissingRuntime."""
+    if reason := missing_runtime():
+        raise MissingRuntime(f"{reason}.")
+    found: ModuleType = need("tflite_micro", PACKAGE, f"running {RUNTIME}").runtime
+    return found
+
+
+def _measured_with() -> str:
+    return f"{PACKAGE} {versions([PACKAGE])[PACKAGE]} on a 64-bit host"
+
+
+def _open(content: bytes, arena: int) -> Any:
+    """Open an interpreter in an arena of so many bytes and run it once. Raises RuntimeError where it is too small."""
+    if content[4:8] != b"TFL3":
+        raise ValueError("its identifier is not TFL3")
+    opened = _runtime().Interpreter.from_bytes(content, arena_size=arena)
+    opened.invoke()
+    return opened
+
+
+def _smallest_arena(content: bytes) -> int:
+    """Find the smallest arena in which a model runs, in bytes, a multiple of 16. Raises what DAMAGED lists."""
+
+    def works(steps: int) -> bool:
+        try:
+            _open(content, steps * STEP)
+        except RuntimeError:
+            return False
+        return True
+
+    low, high = LEAST // STEP, LEAST // STEP
+    with quiet():
+        while not works(high):
+            low, high = high + 1, high * 2
+            if high * STEP > MOST:
+                raise ValueError(f"an operator that it does not have, or more than {MOST:,} bytes of arena")
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if works(middle) else (middle + 1, high)
+    return high * STEP
+
+
+def _operators(content: bytes) -> list[str]:
+    """Give the kinds of operators in a model, which an app has to register."""
+    runtime = _runtime()
+    names = {value: key for key, value in vars(runtime.schema_fb.BuiltinOperator).items() if isinstance(value, int)}
+    model = runtime.convert_bytearray_to_object(content)
+    codes = [model.operatorCodes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]  # it lists more
+    return sorted({names[runtime.get_builtin_code_from_operator_code(code)] for code in codes})
+
+
+def _ends(opened: Any, content: bytes) -> tuple[Tensor, Tensor]:
+    """Give input and output: names from the file, the rest from the interpreter."""
+    graph = _runtime().convert_bytearray_to_object(content).subgraphs[0]
+    if (len(graph.inputs), len(graph.outputs)) != (1, 1):
+        raise ValueError(f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs, not one of each")
+    found = []
+    for details, (index,) in (
+        (opened.get_input_details(0), graph.inputs),
+        (opened.get_output_details(0), graph.outputs),
+    ):
+        quantized = details["quantization_parameters"]
+        scale = [float(value) for value in quantized["scales"]][:1]
+        found.append(
+            Tensor(
+                graph.tensors[index].name.decode(),
+                np.dtype(details["dtype"]).name,
+                tuple(int(size) for size in details["shape"]),
+                "",
+                scale[0] if scale else None,
+                int(quantized["zero_points"][0]) if scale else None,
+            )
+        )
+    return found[0], found[1]

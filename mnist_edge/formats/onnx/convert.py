@@ -1,0 +1,85 @@
+"""Converts a Keras model with tf2onnx, then stores or quantizes its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.optional import need
+from mnist_edge.formats.base import Request
+from mnist_edge.formats.keras.signature import INPUT, serving
+from mnist_edge.formats.onnx import graph as onnx_graph
+from mnist_edge.formats.onnx import quantize as onnx_int8
+from mnist_edge.formats.runner import pixel_table
+
+OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
+
+
+def _written(model: Any, request: Request) -> Any:
+    """Give the ModelProto that a request asks for, without its metadata."""
+    proto = _convert(model, request.ends)
+    if request.precision is Precision.INT8:
+        pixels = pixel_table(np.dtype(np.float32))[request.calibration]
+        options = request.quantization
+        proto = onnx_int8.quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
+    elif request.precision is Precision.DYNAMIC:
+        proto = _weights_to_int8(proto)
+    elif request.precision is Precision.FLOAT16:
+        onnx_graph.store_float16(proto.graph)
+    _finish(proto, request.ends)
+    return proto
+
+
+def _convert(model: Any, ends: Ends) -> Any:
+    """Give the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
+    import logging
+
+    tf2onnx = need("tf2onnx", "tf2onnx", "exporting ONNX")
+    import tensorflow as tf
+
+    _, serve, signature = serving(model, Ends(head=ends.head))
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    proto, _ = tf2onnx.convert.from_function(
+        tf.function(serve, input_signature=signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
+    )
+    onnx_graph.drop_identity_reshapes(proto.graph)
+    onnx_graph.fold_transposes(proto)
+    onnx_graph.canonical(proto.graph)
+    _state_versions(proto)
+    return proto
+
+
+def _weights_to_int8(proto: Any) -> Any:
+    """Quantize the weights of Dense layers to uint8, which no CPU saturates; activations at every call."""
+    import tempfile
+
+    import onnx
+    from onnxruntime import quantization
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "dynamic.onnx"
+        # ConvInteger is slower than a float convolution and a convolution's weights are few
+        layers = ["MatMul", "Gemm"]
+        quantization.quantize_dynamic(
+            proto, target, op_types_to_quantize=layers, weight_type=quantization.QuantType.QUInt8, per_channel=True
+        )
+        return onnx.load(target)
+
+
+def _finish(proto: Any, ends: Ends) -> None:
+    """Give the batch that was asked for, canonical names, and the versions that old runtimes load."""
+    graph = proto.graph
+    onnx_graph.set_batch(graph, ends.batch)
+    onnx_graph.canonical(graph)
+    _state_versions(proto)
+    proto.producer_name, proto.producer_version, proto.doc_string = "mnist-edge", "", ""
+
+
+def _state_versions(proto: Any) -> None:
+    """Keep the opsets that nodes use, and say IR 8."""
+    used = {node.domain for node in proto.graph.node}
+    kept = [item for item in proto.opset_import if item.domain in used]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+    proto.ir_version = IR_VERSION

@@ -1,0 +1,79 @@
+"""Runs an `.onnx` file in ONNX Runtime."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.core.contract import Tensor
+from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.optional import need, quiet
+from mnist_edge.formats.runner import BatchRunner, image_and_numbers
+
+
+class Runner(BatchRunner):
+    """A session of ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
+        self._path = path
+        self._session = session(path, threads, **settings)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        try:
+            ends = [*map(_end, inputs)], [*map(_end, outputs)]
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{path} is damaged: the name of an end is not UTF-8.") from error
+        source, sink = image_and_numbers(path, *ends)
+        self._input, self._output = source.name, sink.name
+        self._prepare(source, sink, batch)
+        self._binding = self._session.io_binding()
+        self._binding.bind_cpu_input(self._input, np.zeros(self._shape, self._table.dtype))
+        self._binding.bind_output(self._output)
+
+    def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        try:
+            output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
+        except _ort_errors() as error:
+            raise ArtifactError(f"{self._path} does not run: {str(error).strip().splitlines()[0][:200]}") from error
+        return output
+
+    def invoke(self) -> None:
+        """Run once on bound memory."""
+        self._session.run_with_iobinding(self._binding)
+
+
+def _end(given: Any) -> Tensor:
+    """Give an input or output of a session; ONNX keeps scales inside the graph."""
+    kind = given.type[7:-1] if given.type.startswith("tensor(") else given.type
+    shape = tuple(size if isinstance(size, int) else None for size in given.shape)
+    return Tensor(given.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
+
+
+def unoptimized() -> dict[str, Any]:
+    """Give the setting under which ONNX Runtime computes the graph as it stands in the file."""
+    ort = need("onnxruntime", "onnxruntime", "running ONNX")
+    return {"graph_optimization_level": ort.GraphOptimizationLevel.ORT_DISABLE_ALL}
+
+
+def session(path: Path, threads: int = 1, **settings: Any) -> Any:
+    """Open an InferenceSession on the CPU; `settings` are set on its options. Raises ArtifactError."""
+    ort = need("onnxruntime", "onnxruntime", f"running {path.name}")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    for name, value in settings.items():
+        setattr(options, name, value)
+    try:
+        with quiet():
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except _ort_errors() as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        runtime = f"ONNX Runtime {ort.__version__}"
+        raise ArtifactError(f"{path} is not an ONNX file that {runtime} loads ({reason}).") from error
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))

@@ -1,0 +1,153 @@
+"""An opened file: uint8 images in, float32 probabilities out, whatever the file's own tensors are."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.core.contract import Tensor
+from mnist_edge.core.errors import ArtifactError
+
+CHUNK = 500
+
+
+Images = NDArray[np.uint8]
+
+
+Probabilities = NDArray[np.float32]
+
+
+class Runner(Protocol):
+    """An opened file. Images go in as MNIST has them, probabilities come out, whatever the file's own ends are."""
+
+    batch: int
+    """How many images one call takes."""
+    ends: tuple[Tensor, Tensor] | None
+    """The input and the output as the file itself has them; None where the runtime does not tell."""
+
+    def run(self, images: Images) -> Probabilities:
+        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`; quantize, dequantize and Softmax of logits are inside."""
+
+    def invoke(self) -> None:
+        """Make the bare inference call on whatever the input holds; this is what `bench` times as such."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class BatchRunner(ABC):
+    """What runners share: images → the input tensor's numbers, in batches, and the output → probabilities."""
+
+    batch: int
+    ends: tuple[Tensor, Tensor]
+
+    def _prepare(self, source: Tensor, sink: Tensor, batch: int) -> None:
+        """Take the file's ends, and how many images a call takes where it takes any number."""
+        self.ends = source, sink
+        shape = source.shape[0] or batch, *(size or 1 for size in source.shape[1:])
+        self.batch = shape[0]
+        self._shape = shape
+        dtype = np.dtype(source.dtype)
+        self._table = pixel_table(dtype, source.scale or 0.0, source.zero_point or 0)
+        self._raw = dtype == np.uint8 and np.array_equal(self._table, np.arange(256))
+        self._scale, self._zero_point = np.float32(sink.scale or 0), np.float32(sink.zero_point or 0)
+        self._logits = sink.name == "logits"
+
+    @abstractmethod
+    def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Run one batch: numbers for the input tensor in, the output tensor's numbers `[batch, 10]` out."""
+
+    def parts(self, images: Images) -> Iterator[NDArray[Any]]:
+        """Give the numbers for the input tensor, call by call; many at once are converted, for speed."""
+        rest = -len(images) % self.batch
+        if rest:  # the last call of a file with a fixed batch is filled up with black images
+            images = np.concatenate([images, np.zeros((rest, 28, 28), np.uint8)])
+        many = CHUNK * self.batch
+        for start in range(0, len(images), many):
+            part = images[start : start + many]
+            yield from (part if self._raw else self._table[part]).reshape(-1, *self._shape)
+
+    def run(self, images: Images) -> Probabilities:
+        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
+        if len(images) == self.batch:  # one call, as an app makes it
+            outputs = self._call((images if self._raw else self._table[images]).reshape(self._shape)).reshape(-1, 10)
+        else:
+            outputs = np.empty((-(-len(images) // self.batch), self.batch, 10), np.float32)
+            for index, pixels in enumerate(self.parts(images)):
+                outputs[index] = self._call(pixels)
+            outputs = outputs.reshape(-1, 10)[: len(images)]
+        if self._scale:
+            outputs = (outputs - self._zero_point) * self._scale
+        return softmax(outputs) if self._logits else outputs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__dict__.clear()  # the runtime's objects go, and with them their memory
+
+
+def softmax(logits: Probabilities) -> Probabilities:
+    """Softmax over the last axis of float32 `[N, 10]`."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:
+    """Give the 256 numbers that the pixels 0 to 255 become at an input of `dtype`.
+
+    A float input takes pixel / 255. An integer one with a `scale` takes round(pixel / 255 / scale) + zero_point,
+    clipped to its range (the affine quantization of the TFLite specification); without one it takes raw pixels.
+    """
+    unit = np.arange(256, dtype=np.float32) / np.float32(255)
+    if dtype.kind == "f":
+        return unit.astype(dtype)
+    if not scale:
+        return np.arange(256).astype(dtype)
+    limits = np.iinfo(dtype)
+    steps = np.round(unit / np.float32(scale)) + zero_point
+    return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
+
+
+def image_and_numbers(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Give a file's input and its first output.
+
+    Raises:
+        ArtifactError: it takes anything but 28×28 images, or gives anything but ten numbers for each.
+    """
+    if len(inputs) == 1 and outputs and _is_image(inputs[0]) and _is_ten(outputs[0], inputs[0].shape[0]):
+        return inputs[0], outputs[0]
+    takes, gives = (", ".join(map(_words, ends)) or "nothing" for ends in (inputs, outputs))
+    raise ArtifactError(f"{path} takes {takes} and gives {gives}: not one 28×28 image in, ten probabilities out.")
+
+
+def _is_image(tensor: Tensor) -> bool:
+    """Tell whether the sizes behind the batch are an image's; those that are free or 1 do not count."""
+    return _is_number(tensor) and [size for size in tensor.shape[1:] if size not in (1, None)] in ([28, 28], [784])
+
+
+def _is_ten(tensor: Tensor, batch: int | None) -> bool:
+    if not _is_number(tensor) or tensor.shape[-1:] != (10,) or {*tensor.shape[1:-1]} - {1, None}:
+        return False
+    rows = 1 if len(tensor.shape) == 1 else tensor.shape[0]
+    return batch is None or rows in (batch, None)
+
+
+def _is_number(tensor: Tensor) -> bool:
+    try:
+        return np.dtype(tensor.dtype).kind in "fiu"
+    except TypeError:
+        return False  # text, or a kind of number that NumPy does not have
+
+
+def _words(tensor: Tensor) -> str:
+    return f"{tensor.dtype} [{', '.join('N' if size is None else str(size) for size in tensor.shape)}]"

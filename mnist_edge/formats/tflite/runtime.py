@@ -1,0 +1,108 @@
+"""Runs a `.tflite` file in LiteRT, tflite-runtime or TensorFlow's own interpreter."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.core.contract import Tensor
+from mnist_edge.core.errors import ArtifactError, MissingRuntime
+from mnist_edge.core.optional import installed, need, quiet
+from mnist_edge.formats.runner import BatchRunner, image_and_numbers
+
+RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
+
+
+class Runner(BatchRunner):
+    """An interpreter with one input and one output."""
+
+    def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
+        self._path, self._interpreter = path, interpreter(path, threads, **settings)
+        try:
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            names = _names(self._interpreter)
+        except ValueError as error:  # a name that is not UTF-8, or a signature of other tensors
+            raise ArtifactError(f"{path} is damaged ({_reason(error)}).") from error
+        ends = ([_end(details, names) for details in given] for given in (inputs, outputs))
+        self._prepare(*image_and_numbers(path, *ends), batch)
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        if self.batch != inputs[0]["shape"][0]:
+            try:
+                self._interpreter.resize_tensor_input(self._input, self._shape)
+                self._interpreter.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                raise ArtifactError(f"{path} does not take {self.batch} images a call ({_reason(error)}).") from error
+        self.invoke = self._interpreter.invoke
+
+    def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        try:
+            self._interpreter.set_tensor(self._input, pixels)
+            self._interpreter.invoke()
+            output: NDArray[Any] = self._interpreter.get_tensor(self._output)
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{self._path} does not run ({_reason(error)}).") from error
+        return output
+
+
+def _names(opened: Any) -> dict[int, str]:
+    """Give the names that the first signature has for tensors, by their index; none where the file has no signature."""
+    signatures = list(opened.get_signature_list())
+    if not signatures:
+        return {}
+    runner = opened.get_signature_runner(signatures[0])
+    named = {**runner.get_input_details(), **runner.get_output_details()}
+    return {details["index"]: name for name, details in named.items()}
+
+
+def _end(details: Any, names: dict[int, str]) -> Tensor:
+    """Give an input or output of an interpreter."""
+    scale, zero_point = details["quantization"]
+    shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
+    quantized = (float(scale), int(zero_point)) if scale else (None, None)
+    name = names.get(details["index"], details["name"])
+    return Tensor(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def without_delegate(path: Path) -> dict[str, Any]:
+    """Give the setting under which the interpreter's own kernels compute every operator, not XNNPACK's."""
+    return {"experimental_op_resolver_type": _runtime(path).OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+
+
+def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
+    """Open an Interpreter with its tensors allocated; `settings` are its other arguments. Raises ArtifactError."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(8)[4:] != b"TFL3":
+                raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
+    runtime = _runtime(path)
+    try:
+        with quiet():
+            opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
+            opened.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({_reason(error)}).") from error
+    return opened
+
+
+def missing_runtime() -> str | None:
+    """Return what has to be installed before a `.tflite` file runs here; None where it runs."""
+    if any(installed(module) for module in RUNTIMES):
+        return None
+    from mnist_edge.core.system import how_to_install
+
+    return f"no TFLite runtime is installed. {how_to_install('tflite')}"
+
+
+def _runtime(path: Path) -> ModuleType:
+    """Import the module that has `Interpreter`: ai-edge-litert's, else tflite-runtime's, else TensorFlow's."""
+    for module, package in RUNTIMES.items():
+        if installed(module):
+            name = "tensorflow.lite.python.interpreter" if module == "tensorflow" else f"{module}.interpreter"
+            return need(name, package, f"running {path.name}")
+    raise MissingRuntime(str(missing_runtime()))
