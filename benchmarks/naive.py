@@ -23,7 +23,7 @@ import numpy as np
 from figures import ratio, write
 
 from mnist_edge.bench.timing import interleave
-from mnist_edge.core.optional import need_keras, quiet
+from mnist_edge.core.optional import require_keras, silenced
 from mnist_edge.data import dataset as data
 from mnist_edge.formats import runtime_versions
 
@@ -110,7 +110,7 @@ def naive_tflite(path: Path) -> Callable[[Any], Any]:
     """The call of a user of the naive int8 `.tflite`: quantize, set, invoke, get, dequantize."""
     from ai_edge_litert.interpreter import Interpreter
 
-    with quiet():
+    with silenced():
         interpreter = Interpreter(str(path), num_threads=1)
         interpreter.allocate_tensors()
     source, sink = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -131,7 +131,7 @@ def ours_tflite(path: Path) -> Callable[[Any], Any]:
     """The call of a user of our int8 `.tflite`: set, invoke, get."""
     from ai_edge_litert.interpreter import Interpreter
 
-    with quiet():
+    with silenced():
         interpreter = Interpreter(str(path), num_threads=1)
         interpreter.allocate_tensors()
     source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
@@ -228,7 +228,7 @@ def export() -> None:
 
 
 if __name__ == "__main__":
-    need_keras("this benchmark")
+    require_keras("this benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["latency", "export"])
     {"latency": latency, "export": export}[parser.parse_args().what]()

@@ -18,7 +18,7 @@ import numpy as np
 from figures import ratio, write
 
 from mnist_edge.core.manifest import Artifact, Manifest
-from mnist_edge.core.optional import quiet
+from mnist_edge.core.optional import silenced
 from mnist_edge.data import dataset as data
 from mnist_edge.formats import runtime_versions
 from mnist_edge.formats.keras.model import load_model, predict
@@ -44,7 +44,7 @@ def tflite_loop(artifact: Artifact, inputs: Any) -> Callable[[], None]:
     """One interpreter, one thread, set, invoke and get for every image."""
     from ai_edge_litert.interpreter import Interpreter
 
-    with quiet():
+    with silenced():
         interpreter = Interpreter(str(artifact.path), num_threads=1)
         interpreter.allocate_tensors()
     source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
@@ -80,7 +80,7 @@ def measure(folder: Path, dataset: data.Dataset, rounds: int) -> dict[str, Any]:
             loop()
 
     def whole() -> None:
-        assert verify(folder, dataset).good(strict=True)
+        assert verify(folder, dataset).passes(strict=True)
 
     seconds: dict[str, list[float]] = {"bare": [], "verify": []}
     for number in range(rounds + 1):

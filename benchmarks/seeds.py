@@ -23,7 +23,7 @@ from mnist_edge.training.recipes import MODELS, Recipe
 from mnist_edge.verify.tolerances import figure
 from mnist_edge.verify.verify import verify
 
-ALL = [(name, precision) for name, item in FORMATS.items() for precision in item.precisions if item.target is None]
+ALL = [(name, precision) for name, item in FORMATS.items() for precision in item.precisions if item.platform is None]
 
 
 def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dict[str, Any]:
@@ -46,12 +46,12 @@ def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dic
             "flips": len(found.flips),
             "largest_margin": found.largest_margin,
             "largest_difference": found.largest_difference,
-            "limits": {item.limit.name: [item.needed, item.limit.allowed] for item in result.findings},
-            "path_flips": sum(len(path.flips) for path in result.paths),
-            "path_difference": max(path.largest_difference for path in result.paths),
+            "limits": {item.limit.name: [item.measured, item.limit.allowed] for item in result.findings},
+            "path_flips": sum(len(path.flips) for path in result.variants),
+            "path_difference": max(path.largest_difference for path in result.variants),
         }
     checks = {check.name: check.status for check in report.checks}
-    good = report.good(strict=True)
+    good = report.passes(strict=True)
     return {"recipe": recipe.name, "seed": seed, "accuracy": accuracy, "good": good, "checks": checks, "files": files}
 
 

@@ -56,7 +56,7 @@ class Shape:
     source: str
 
 
-def thinned(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def subset(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Reduce strokes to their centre line, one pixel wide (Zhang and Suen, 1984)."""
     ink = np.pad(ink, 1)
     changed = True
@@ -78,7 +78,7 @@ def thinned(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def redrawn(image: NDArray[np.uint8], label: int) -> Shape:
     """A digit of MNIST, uint8 `[28, 28]`, as its centre line at high resolution."""
     large = ndimage.gaussian_filter(ndimage.zoom(image / 255.0, 10, order=1), 2)
-    line = thinned(large > 0.5)
+    line = subset(large > 0.5)
     rows, columns = np.flatnonzero(line.any(axis=1)), np.flatnonzero(line.any(axis=0))
     line = line[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return swept(np.pad(line, MARGIN), label, "redrawn digits")
@@ -116,7 +116,7 @@ def glyph(half: Half, name: str, label: int, outline: bool) -> Shape:
     ink = np.asarray(cut.resize((round(cut.width * factor), round(cut.height * factor)))) > 127
     ink = np.pad(ink, MARGIN)
     if not outline:
-        return swept(thinned(ink), label, name)
+        return swept(subset(ink), label, name)
     inside = ndimage.distance_transform_edt(ink)
     half_width = float(np.percentile(inside[ink], 90))
     return Shape(ndimage.distance_transform_edt(~ink) - inside + half_width, half_width, label, name)

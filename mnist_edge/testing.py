@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.data.dataset import at_hand
-from mnist_edge.verify.result import ParityReport, Status
+from mnist_edge.data.dataset import load_local
+from mnist_edge.verify.result import Status, VerifyReport
 from mnist_edge.verify.tolerances import from_project, parse
 from mnist_edge.verify.verify import verify
 
@@ -16,7 +16,7 @@ def assert_parity(
     strict: bool = False,
     data: str | Path | None = None,
     tolerance: Mapping[str, Any] | None = None,
-) -> ParityReport:
+) -> VerifyReport:
     """Fail the test that calls it where a file of an export does not give Keras's predictions.
 
     Args:
@@ -33,13 +33,13 @@ def assert_parity(
         MnistEdgeError: nothing could be checked; the message says what to do.
     """
     given = {**from_project(Path.cwd()), **parse(tolerance or {}, "tolerance")}
-    report = verify(Path(folder), at_hand(Path(data) if data is not None else None), given)
-    if not report.good(strict):
+    report = verify(Path(folder), load_local(Path(data) if data is not None else None), given)
+    if not report.passes(strict):
         raise AssertionError("\n".join([f"{folder} has no parity with Keras:", *_lines(report, strict)]))
     return report
 
 
-def _lines(report: ParityReport, strict: bool) -> list[str]:
+def _lines(report: VerifyReport, strict: bool) -> list[str]:
     bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
     lines = []
     for result in report.results:

@@ -19,7 +19,7 @@ import pytest
 from support.debian13 import Debian13, tree
 from support.printed import App, npm, served
 
-from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import DataError
 from mnist_edge.core.optional import installed
 from mnist_edge.data import dataset as data
@@ -109,7 +109,7 @@ def mcu(exports: Path, mnist: data.Dataset, tmp_path_factory: pytest.TempPathFac
         for name in ("model.keras", "training.json"):
             shutil.copy(exports / model / name, out / model)
         if model != "cnn":
-            export(out / model, mnist, pairs, Ends(full_integer=True))
+            export(out / model, mnist, pairs, IOOptions(full_integer=True))
     done = mnist_edge("export", "--target", "mcu", "--out", out)
     assert "Left out" not in done.stderr
     assert re.search(r"Note: cnn-int8-io8\.c: [\d,]+ bytes of flash .* bytes of arena in RAM", done.stderr)

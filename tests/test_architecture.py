@@ -157,7 +157,7 @@ from mnist_edge.core.errors import ArtifactError, UnsupportedPrecision
 class Runner:
     def __init__(self, path):
         self.weights = [*np.load(path).values()]
-    batch, ends = 1, None
+    batch, io_specs = 1, None
     def run(self, images):
         x = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
         x = np.maximum(x @ self.weights[0] + self.weights[1], 0) @ self.weights[2] + self.weights[3]
@@ -172,20 +172,20 @@ class Runner:
 
 class Npz:
     name, suffix, packages, methods, variants = "npz", ".npz", ("numpy",), (), ()
-    precisions, target, folder = (Precision.FLOAT32,), None, Path(__file__).parent
+    precisions, platform, folder = (Precision.FLOAT32,), None, Path(__file__).parent
     unsupported = dict.fromkeys(list(Precision)[1:], "it is thrown away")
     def missing(self):
         return None
-    def contract(self, precision, ends):
+    def contract(self, precision, io):
         if precision in self.unsupported:
             raise UnsupportedPrecision(self.unsupported[precision])
-        return Contract.of(precision, "NHWC", ends)
+        return Contract.of(precision, "NHWC", io)
     def export(self, model, path, request):
         np.savez(path, *model.get_weights())
-        return self.contract(request.precision, request.ends)
+        return self.contract(request.precision, request.io)
     def describe(self, path):
         raise NotImplementedError
-    def look_inside(self, path, images):
+    def trace(self, path, images):
         raise ArtifactError("it is thrown away")
     def open(self, path, *, threads=1, batch=1, variant=None):
         return Runner(path)

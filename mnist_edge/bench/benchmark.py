@@ -60,7 +60,7 @@ class BenchReport:
         by_name = {latency.artifact.path.name: latency for latency in self.latencies}
         lines = []
         for latency in self.latencies:
-            twin = self.manifest.float_twin(latency.artifact)
+            twin = self.manifest.float32_counterpart(latency.artifact)
             other = by_name.get(twin.path.name) if twin else None
             quantized = latency.artifact.precision is not Precision.FLOAT32
             if quantized and other and latency.call.p50 > 1.05 * other.call.p50:
@@ -113,7 +113,7 @@ def _bench(folder: Path, runs: int, warmup: int, threads: int, cpu: int | None, 
         artifact.check()
         if artifact.format not in FORMATS:
             skipped[artifact.path.name] = f"this version knows no format {artifact.format}"
-        elif target := FORMATS[artifact.format].target:
+        elif target := FORMATS[artifact.format].platform:
             skipped[artifact.path.name] = f"it is for {target.machine}, of whose speed this host's time says nothing"
         elif missing := FORMATS[artifact.format].missing():
             skipped[artifact.path.name] = missing

@@ -9,14 +9,14 @@ from typing import NoReturn
 import click
 
 from mnist_edge import __version__
-from mnist_edge.cli.console import Interrupt
-from mnist_edge.cli.options import Whole
+from mnist_edge.cli.console import InterruptFlag
+from mnist_edge.cli.options import FullHelpGroup
 from mnist_edge.core.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
 
 
-class Commands(Whole):
+class Commands(FullHelpGroup):
     """Imports a command's module when that command is asked for: `predict` is not to wait for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -50,7 +50,7 @@ def commands() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 good, 1 the answer is no, 2 wrong usage or bad input with one line of why."""
-    Interrupt.watch()
+    InterruptFlag.watch()
     try:
         code = commands.main(arguments, prog_name="mnist-edge", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli.console import console, say
-from mnist_edge.cli.options import Whole, check_writable, folder_argument
+from mnist_edge.cli.options import FullHelpGroup, check_writable, folder_argument
 
 BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
 
 
-@click.group("device", cls=Whole)
+@click.group("device", cls=FullHelpGroup)
 def command() -> None:
     """Prove an export on a board over ssh, or on a Raspberry Pi's real userland without the board.
 

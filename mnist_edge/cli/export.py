@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.console import Interrupt, console, print_json, say
+from mnist_edge.cli.console import InterruptFlag, console, print_json, say
 from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
@@ -39,7 +39,7 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         """Check the name against those there are."""
         from mnist_edge.formats import FORMATS
 
-        targets = [item.target.name for item in FORMATS.values() if item.target]
+        targets = [item.platform.name for item in FORMATS.values() if item.platform]
         names = targets if self.name == "target" else [item.name for item in FORMATS.values() if item.precisions]
         if value not in names:
             self.fail(f"there is no {self.name} {value!r}. Choose one of {', '.join(names)}.", param, ctx)
@@ -109,7 +109,7 @@ def command(
              mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
     from mnist_edge.bench.benchmark import bench
-    from mnist_edge.core.contract import Ends
+    from mnist_edge.core.contract import IOOptions
     from mnist_edge.core.errors import MissingRuntime
     from mnist_edge.export.exporter import export, possible, source, twin
     from mnist_edge.export.tuning import search
@@ -119,7 +119,7 @@ def command(
     if dynamic_batch and batch != 1:
         raise click.UsageError("--batch and --dynamic-batch exclude each other.")
     folder = out / (own.stem if own else model)
-    ends = Ends(None if dynamic_batch else batch, head, io == "int8" or target is not None)
+    io_options = IOOptions(None if dynamic_batch else batch, head, io == "int8" or target is not None)
     named = [precision for precision in Precision if precisions[precision]]
     if target is not None:
         given = [f"--{other}" for other in named if other is not Precision.INT8]
@@ -131,16 +131,16 @@ def command(
         formats = tuple(
             name
             for item in FORMATS.values()
-            if item.target and item.target.name == target
-            for name in (item.target.twin, item.name)
+            if item.platform and item.platform.name == target
+            for name in (item.platform.counterpart_format, item.name)
         )
-    default = [Precision.INT8] if ends.full_integer else [Precision.FLOAT32, Precision.INT8]
+    default = [Precision.INT8] if io_options.full_integer else [Precision.FLOAT32, Precision.INT8]
     wanted = list(Precision) if every else named or default
-    pairs, refused = possible(wanted, formats, ends)
+    pairs, refused = possible(wanted, formats, io_options)
     int8 = [name for name, precision in pairs if precision is Precision.INT8]
     if (max_drop is not None or tune) and not int8:
         raise click.UsageError("--max-drop and --tune choose how int8 is quantized, and no int8 file is wanted.")
-    elsewhere = [name for name, _ in pairs if FORMATS[name].target]
+    elsewhere = [name for name, _ in pairs if FORMATS[name].platform]
     if tune and elsewhere:
         raise click.UsageError(f"--tune measures on this host, which says nothing of what runs {elsewhere[0]} files.")
     if missing := next((reason for name in elsewhere if (reason := FORMATS[name].missing())), None):
@@ -154,14 +154,14 @@ def command(
         budget = DEFAULT_BUDGET if max_drop is None else max_drop
         say(f"Looking for int8 within {budget} points of Keras on held-out training images …")
         tuned = search(
-            source(folder, dataset), dataset, sorted({*map(twin, int8)}), ends, budget, tune is not None, say
+            source(folder, dataset), dataset, sorted({*map(twin, int8)}), io_options, budget, tune is not None, say
         )
 
     def tell(name: str) -> None:
-        Interrupt.check()
+        InterruptFlag.check()
         say(f"Converting {name} …")
 
-    exported = export(folder, dataset, pairs, ends, tell, tuned)
+    exported = export(folder, dataset, pairs, io_options, tell, tuned)
     for name in exported.left_out:
         say(f"Note: {name} is damaged, of another model or of another version, and left out. Export it again.")
     if json:
@@ -174,7 +174,7 @@ def command(
         notes += bench(folder, TIMED_RUNS).slower_than_float()
     for line in notes:
         say(f"Note: {line}")
-    if ends.full_integer:
+    if io_options.full_integer:
         say(report.quantize_snippet(exported.manifest))
     made = [item for item in exported.manifest.artifacts if item.path.name in exported.written]
     best = sorted(made, key=lambda item: item.precision is Precision.INT8)[-1]

@@ -10,12 +10,12 @@ from mnist_edge.cli.console import say
 
 if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
-    from mnist_edge.verify.result import ParityReport
+    from mnist_edge.verify.result import VerifyReport
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Named(click.Path):
+class Utf8Path(click.Path):
     """A path that every runtime can open and every report can print: its name is text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -28,7 +28,7 @@ class Named(click.Path):
         return super().convert(value, param, ctx)
 
 
-PATH = Named(path_type=Path)
+PATH = Utf8Path(path_type=Path)
 DEFAULT_FOLDER = Path("exports/cnn")
 
 model_option = click.option("--model", default="cnn", show_default=True, help="A name from mnist-edge models.")
@@ -53,7 +53,7 @@ json_option = click.option("--json", is_flag=True, help="Print JSON for a machin
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
 
 
-class Whole(click.Group):
+class FullHelpGroup(click.Group):
     """Lists its commands with their whole first sentence, which click would cut at the end of the line."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -105,7 +105,7 @@ def limits(flags: tuple[str, ...]) -> dict[str, float]:
     return {**from_project(Path.cwd()), **from_flags(flags)}
 
 
-def tell_unused(flags: tuple[str, ...], report: "ParityReport") -> None:
+def tell_unused(flags: tuple[str, ...], report: "VerifyReport") -> None:
     """Say which limits of the command line hold for nothing that was checked."""
     from mnist_edge.verify.tolerances import from_flags
 
@@ -115,7 +115,7 @@ def tell_unused(flags: tuple[str, ...], report: "ParityReport") -> None:
             say(f"Note: --tolerance {name} limits nothing here: no file was checked that it is for.")
 
 
-def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "ParityReport") -> None:
+def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "VerifyReport") -> None:
     """Raise DataError where the user named data that is not what the files were exported with."""
     from mnist_edge.core.errors import DataError
 

@@ -52,14 +52,14 @@ def command(
     """
     from mnist_edge.bench.benchmark import read
     from mnist_edge.cli.options import check_writable
-    from mnist_edge.core.files import staged
+    from mnist_edge.core.files import atomic_write
     from mnist_edge.core.manifest import Manifest
-    from mnist_edge.data.dataset import at_hand
+    from mnist_edge.data.dataset import load_local
     from mnist_edge.deploy import results as devices
     from mnist_edge.report.html import render
     from mnist_edge.verify.verify import verify
 
-    given, dataset, target = limits(tolerance), at_hand(data), out or folder
+    given, dataset, target = limits(tolerance), load_local(data), out or folder
     joined = devices.read(Manifest.read(folder), others)
     check_writable(target)
     result = verify(folder, dataset, given)
@@ -67,13 +67,13 @@ def command(
     tell_unused(tolerance, result)
     for suffix, text in render(result, read(folder), strict, joined).items():
         path = target / f"report{suffix}"
-        with staged(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         say(f"Wrote {path}")
-    failed = [device.name for device in joined if not device.good(strict)]
+    failed = [device.name for device in joined if not device.passes(strict)]
     if failed:
         say(f"FAIL on {', '.join(failed)}: {target / 'report.md'} says why.")
-    good = result.good(strict) and not failed
+    good = result.passes(strict) and not failed
     click.echo("PASS" if good else "FAIL")
     if not good:
         ctx.exit(1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_edge.cli.console import Interrupt, console, print_json, say
+from mnist_edge.cli.console import InterruptFlag, console, print_json, say
 from mnist_edge.cli.options import (
     check_writable,
     data_option,
@@ -91,14 +91,14 @@ def train_and_save(
         task = bar.add_task("starting TensorFlow", total=None, figures="")
 
         def show(epoch: int, done: int, batches: int, metrics: dict[str, float], ended: bool) -> None:
-            Interrupt.check()
+            InterruptFlag.check()
             figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
             bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
             if ended and not err.is_terminal:
                 say(f"epoch {epoch}/{total} {figures}")
 
         trained = train(recipe, dataset, seed, epochs, batch_size, show)
-    Interrupt.check()
+    InterruptFlag.check()
     save(trained, folder)
     return trained
 

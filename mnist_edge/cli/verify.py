@@ -20,7 +20,7 @@ from mnist_edge.cli.options import (
 
 if TYPE_CHECKING:
     from mnist_edge.verify.layer_errors import LayerError
-    from mnist_edge.verify.result import ParityReport
+    from mnist_edge.verify.result import VerifyReport
 
 
 @click.command("verify")
@@ -83,8 +83,8 @@ def command(
             screen.print(report_verify.matrix_table(result))
         if inside:
             screen.print(report_verify.layers_table(*inside))
-    if not result.good(strict):
-        if result.good():
+    if not result.passes(strict):
+        if result.passed:
             say("FAIL: --strict, and something was skipped.")
         ctx.exit(1)
 
@@ -96,12 +96,12 @@ def _verify(
     precision: str | None,
     tolerance: tuple[str, ...],
     images: int | None,
-) -> "ParityReport":
+) -> "VerifyReport":
     from mnist_edge.core.contract import Precision
-    from mnist_edge.data.dataset import at_hand
+    from mnist_edge.data.dataset import load_local
     from mnist_edge.verify.verify import verify, verify_file
 
-    given, dataset = limits(tolerance), at_hand(data)
+    given, dataset = limits(tolerance), load_local(data)
     if reference is None:
         if precision is not None:
             raise click.UsageError("--precision goes with --reference: a folder's manifest knows it.")
@@ -123,12 +123,12 @@ def _verify(
     return result
 
 
-def _layers(result: "ParityReport") -> tuple[dict[str, "tuple[LayerError, ...]"], dict[str, str]]:
+def _layers(result: "VerifyReport") -> tuple[dict[str, "tuple[LayerError, ...]"], dict[str, str]]:
     found, skipped = {}, {}
     for item in result.results:
         name = item.artifact.path.name
-        if item.look is not None and item.look.errors:
-            found[name] = item.look.errors
+        if item.internal_check is not None and item.internal_check.errors:
+            found[name] = item.internal_check.errors
         else:
-            skipped[name] = (item.look.unseen if item.look else None) or item.reasons[0]
+            skipped[name] = (item.internal_check.unseen if item.internal_check else None) or item.reasons[0]
     return found, skipped

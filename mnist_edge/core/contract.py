@@ -19,7 +19,7 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ends:
+class IOOptions:
     """What a user may choose of a file beside its precision.
 
     `batch` is the number of images a call takes, None for any; `head` is `probabilities` or `logits`; `full_integer`
@@ -39,7 +39,7 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorSpec:
     """One end of a file: its name, dtype and shape (None is any size), and what its numbers mean.
 
     Where `scale` is given, the real number is (stored - zero_point) × scale.
@@ -71,36 +71,36 @@ class Tensor:
 class Contract:
     """What goes into an exported file and what comes out: all that an embedder has to know."""
 
-    input: Tensor
-    output: Tensor
+    input: TensorSpec
+    output: TensorSpec
     layout: str
     labels: tuple[str, ...] = LABELS
 
     @classmethod
-    def of(cls, precision: Precision, layout: str, ends: Ends = Ends()) -> Self:
+    def of(cls, precision: Precision, layout: str, io: IOOptions = IOOptions()) -> Self:
         """Give the contract of a precision; `layout` is the format's own, NHWC or NCHW.
 
         The scale and zero point of full-integer logits depend on the network: they are None here.
         """
-        shape = (ends.batch, 28, 28, 1) if layout == "NHWC" else (ends.batch, 1, 28, 28)
-        meaning = "one probability a digit" if ends.head == "probabilities" else "one logit a digit, before Softmax"
-        output = Tensor(ends.head, "float32", (ends.batch, 10), meaning)
-        if ends.full_integer:
-            image = Tensor("image", "int8", shape, "pixel - 128, -128 black to 127 white", 1 / 255, -128)
-            known = (1 / 256, -128) if ends.head == "probabilities" else (None, None)
-            output = Tensor(ends.head, "int8", (ends.batch, 10), meaning, *known)
+        shape = (io.batch, 28, 28, 1) if layout == "NHWC" else (io.batch, 1, 28, 28)
+        meaning = "one probability a digit" if io.head == "probabilities" else "one logit a digit, before Softmax"
+        output = TensorSpec(io.head, "float32", (io.batch, 10), meaning)
+        if io.full_integer:
+            image = TensorSpec("image", "int8", shape, "pixel - 128, -128 black to 127 white", 1 / 255, -128)
+            known = (1 / 256, -128) if io.head == "probabilities" else (None, None)
+            output = TensorSpec(io.head, "int8", (io.batch, 10), meaning, *known)
         elif precision is Precision.INT8:
-            image = Tensor("image", "uint8", shape, "raw pixels, 0 black to 255 white")
+            image = TensorSpec("image", "uint8", shape, "raw pixels, 0 black to 255 white")
         else:
-            image = Tensor("image", "float32", shape, "pixels / 255, 0 black to 1 white")
+            image = TensorSpec("image", "float32", shape, "pixels / 255, 0 black to 1 white")
         return cls(image, output, layout)
 
-    def breaches(self, ends: tuple[Tensor, Tensor]) -> list[str]:
+    def mismatches(self, specs: tuple[TensorSpec, TensorSpec]) -> list[str]:
         """Say, one line each, where a file's own ends are not what this promises; raw pixels are steps of 1/255."""
         lines = []
         if self.labels != LABELS:
             lines.append(f"the labels are {' '.join(self.labels)}, not {' '.join(LABELS)}")
-        for promised, found in zip((self.input, self.output), ends, strict=True):
+        for promised, found in zip((self.input, self.output), specs, strict=True):
             for what in ("name", "dtype", "shape"):
                 was, now = getattr(promised, what), getattr(found, what)
                 if was != now:
@@ -123,5 +123,5 @@ class Contract:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
-        image, output = (Tensor.from_json(content[end]) for end in ("input", "output"))
+        image, output = (TensorSpec.from_json(content[end]) for end in ("input", "output"))
         return cls(image, output, content["layout"], tuple(content["labels"]))

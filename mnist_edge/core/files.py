@@ -13,7 +13,7 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it becomes `path` only when the block ends well.
 
     Raises OSError, which names `path` where the temporary one could not be made, written or renamed.
@@ -37,7 +37,7 @@ def staged(path: Path) -> Iterator[Path]:
         raise
 
 
-def settle(tree: Path, target: Path) -> None:
+def publish_folder(tree: Path, target: Path) -> None:
     """Rename a finished folder to its place in a cache; where another process was faster, its one stays."""
     try:
         tree.replace(target)
@@ -48,7 +48,7 @@ def settle(tree: Path, target: Path) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` as JSON, atomically."""
-    with staged(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -72,7 +72,7 @@ class Manifest:
 
     NAME = "manifest.json"
 
-    def float_twin(self, artifact: Artifact) -> Artifact | None:
+    def float32_counterpart(self, artifact: Artifact) -> Artifact | None:
         """Find the float32 artifact of the same format, the one with the default ends first."""
         twins = (item for item in self.artifacts if item.format == artifact.format)
         return next((item for item in twins if item.precision is Precision.FLOAT32), None)
@@ -155,7 +155,7 @@ class Manifest:
         return self.folder / name
 
 
-def listed(path: Path) -> Artifact | None:
+def find_artifact(path: Path) -> Artifact | None:
     """Give the entry of the manifest beside a file, where there is one that lists it, held to its SHA-256.
 
     Raises:

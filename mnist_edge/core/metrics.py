@@ -69,7 +69,7 @@ def margins(outputs: Outputs) -> NDArray[np.float32]:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def gaps(outputs: Outputs) -> NDArray[np.float64]:
+def logit_margins(outputs: Outputs) -> NDArray[np.float64]:
     """Give the lead of the first over the second logit, `[N]`, for probabilities `[N, 10]`."""
     ranked = np.sort(outputs, axis=1)[:, -2:].astype(np.float64)
     tiny = np.finfo(np.float32).tiny

@@ -32,7 +32,7 @@ def externally_managed() -> bool:
     return sys.prefix == sys.base_prefix and marker.is_file()
 
 
-def need(module: str, package: str, what: str) -> ModuleType:
+def require(module: str, package: str, what: str) -> ModuleType:
     """Import `module` quietly.
 
     Args:
@@ -46,21 +46,21 @@ def need(module: str, package: str, what: str) -> ModuleType:
     if not installed(module):
         raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer report to Microsoft otherwise
-    with quiet():
+    with silenced():
         return importlib.import_module(module)
 
 
-def need_keras(what: str) -> ModuleType:
+def require_keras(what: str) -> ModuleType:
     """Import Keras on TensorFlow, without their log lines. Raises MissingRuntime where they are not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converters read TensorFlow graphs, whatever the user's default
-    need("tensorflow", "tensorflow", what)
-    return need("keras", "keras", what)
+    require("tensorflow", "tensorflow", what)
+    return require("keras", "keras", what)
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Give the installed version of each of `packages` that is installed."""
-    from importlib import metadata  # 20 ms that `predict` need not spend
+    from importlib import metadata  # 20 ms that `predict` require not spend
 
     found = {}
     for package in packages:
@@ -81,7 +81,7 @@ def set_verbose(on: bool) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Send descriptors 1 and 2 nowhere while the block runs; nothing of ours may print inside it."""
     if _verbose:
         yield

@@ -11,25 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.errors import FolderError
-from mnist_edge.core.files import DAMAGED, staged
+from mnist_edge.core.files import DAMAGED, atomic_write
 
 NAME = "reference.npz"
 OUTPUT = "output/"
+STORED = {"run_to_run": "spread", "float16_rounding": "half", "logit_step": "step"}  # names in the file
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class KerasVariation:
     """What tolerances are measured in: taken at export, in Keras itself, over `images` training images.
 
-    `spread` is the largest difference in probability between the `runs`: the same model in other batch sizes, on one
-    thread, and optimized otherwise. `half` is the largest difference that half a float16 unit in the last place makes,
-    added to or taken from every weight by chance. `step` is what 8 bits make of the logits: the widest span of an
-    image's ten logits, divided by 255.
+    `run_to_run` is the largest difference in probability between the `runs`: the same model in other batch sizes, on
+    one thread, and optimized otherwise. `float16_rounding` is the largest difference that half a float16 unit in the
+    last place makes, added to or taken from every weight by chance. `logit_step` is what 8 bits make of the logits: the
+    widest span of an image's ten logits, divided by 255.
     """
 
-    spread: float
-    half: float
-    step: float
+    run_to_run: float
+    float16_rounding: float
+    logit_step: float
     images: int
     runs: tuple[str, ...]
 
@@ -51,7 +52,7 @@ class Reference:
     keras: NDArray[np.float32]
     outputs: dict[str, NDArray[np.float32]]
     sha256: dict[str, str]
-    yardstick: Yardstick
+    keras_variation: KerasVariation
 
     def check(self) -> None:
         """Raise ValueError where an array has not the form that stands above, or a figure is none."""
@@ -68,12 +69,16 @@ class Reference:
                 raise ValueError(f"{name} is {values.dtype} {list(values.shape)}, not {dtype} {list(shape)}")
         if not count or self.labels.max() > 9 or self.indices.min() < 0 or self.indices.max() >= total:
             raise ValueError("it has no images, or labels and indices that cannot be")
-        texts = [self.test_sha256, *self.sha256.values(), *self.yardstick.runs]
-        figures = [self.yardstick.spread, self.yardstick.half, self.yardstick.step]
+        texts = [self.test_sha256, *self.sha256.values(), *self.keras_variation.runs]
+        figures = [
+            self.keras_variation.run_to_run,
+            self.keras_variation.float16_rounding,
+            self.keras_variation.logit_step,
+        ]
         if not all(isinstance(text, str) for text in texts) or not all(0 <= figure < np.inf for figure in figures):
             raise ValueError("what it tells of itself cannot be")
 
-    def thinned(self, count: int) -> Self:
+    def subset(self, count: int) -> Self:
         """Give it with `count` of the golden images, taken at equal distances, so that the classes stay balanced."""
         some = np.linspace(0, len(self.labels) - 1, min(count, len(self.labels))).round().astype(np.int64)
         outputs = {name: values[some] for name, values in self.outputs.items()}
@@ -83,8 +88,9 @@ class Reference:
     def write(self, path: Path) -> None:
         """Write it, atomically; the same content gives the same bytes."""
         arrays: dict[str, Any] = {OUTPUT + name: values for name, values in sorted(self.outputs.items())}
-        about = {"test_sha256": self.test_sha256, "sha256": self.sha256, "yardstick": asdict(self.yardstick)}
-        with staged(path) as temporary, temporary.open("wb") as file:
+        variation = {STORED.get(name, name): value for name, value in asdict(self.keras_variation).items()}
+        about = {"test_sha256": self.test_sha256, "sha256": self.sha256, "yardstick": variation}
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 images=self.images,
@@ -105,9 +111,10 @@ class Reference:
                 arrays = dict(content.items())
             outputs = {name.removeprefix(OUTPUT): arrays.pop(name) for name in list(arrays) if name.startswith(OUTPUT)}
             about = json.loads(str(arrays.pop("about")))
-            measured = about.pop("yardstick")
-            yardstick = Yardstick(**{**measured, "runs": tuple(measured["runs"])})
-            found = cls(**arrays, **about, outputs=outputs, yardstick=yardstick)
+            stored = about.pop("yardstick")
+            measured = {name: stored[STORED.get(name, name)] for name in KerasVariation.__dataclass_fields__}
+            keras_variation = KerasVariation(**{**measured, "runs": tuple(measured["runs"])})
+            found = cls(**arrays, **about, outputs=outputs, keras_variation=keras_variation)
             found.check()
             return found
         except (OSError, *DAMAGED, EOFError, zipfile.BadZipFile, zlib.error) as error:

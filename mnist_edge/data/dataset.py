@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.errors import DataError
-from mnist_edge.core.files import staged
+from mnist_edge.core.files import atomic_write
 from mnist_edge.data.download import SOURCES
 from mnist_edge.data.idx import Arrays, Bytes, encode, read_folder, read_npz, write_npz
 
@@ -98,7 +98,7 @@ def load(path: Path | None = None, notify: Callable[[str], None] = lambda line: 
     """
     tried = []
     try:
-        if found := at_hand(path):
+        if found := load_local(path):
             return found
         tried.append(f"the cache {cache_file()} (nothing there)")
     except DataError as error:
@@ -114,13 +114,13 @@ def load(path: Path | None = None, notify: Callable[[str], None] = lambda line: 
         except DataError as error:
             tried.append(f"{name} ({error})")
             continue
-        with staged(cache_file()) as temporary:
+        with atomic_write(cache_file()) as temporary:
             write_npz(temporary, dataset.arrays)
         return dataset
     raise DataError(f"no MNIST found. Tried {'; '.join(tried)}. {WAY_OUT}")
 
 
-def at_hand(path: Path | None = None) -> Dataset | None:
+def load_local(path: Path | None = None) -> Dataset | None:
     """Load the dataset without the network: from `path`, `MNIST_EDGE_DATA` or the cache; None where none is."""
     variable = os.environ.get(VARIABLE)
     if path is None and variable:

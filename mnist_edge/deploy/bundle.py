@@ -13,7 +13,7 @@ from mnist_edge import __version__
 from mnist_edge.core import reference
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import DeviceError, FolderError
-from mnist_edge.core.files import staged
+from mnist_edge.core.files import atomic_write
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.system import System
 from mnist_edge.deploy.boards import BOARDS
@@ -93,7 +93,7 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
     golden = manifest.check(reference.NAME)
     runs = runtimes(manifest, systems(target)[0])
     kept = tuple(artifact for artifact in manifest.artifacts if artifact.format in runs)
-    with tempfile.TemporaryDirectory() as name, staged(path) as temporary:
+    with tempfile.TemporaryDirectory() as name, atomic_write(path) as temporary:
         work = Path(name)
         if kept != manifest.artifacts:
             manifest = replace(manifest, folder=work, artifacts=kept)

@@ -31,7 +31,7 @@ class Device:
         found: dict[str, Any] = (self.verified or self.timed or {})["host"]
         return found
 
-    def good(self, strict: bool = False) -> bool:
+    def passes(self, strict: bool = False) -> bool:
         """Tell whether nothing failed there and, where `strict`, no file was skipped."""
         if self.verified is None:
             return True

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from mnist_edge.bench import benchmark as bench
 from mnist_edge.core.errors import DeviceError
-from mnist_edge.core.files import staged
+from mnist_edge.core.files import atomic_write
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.system import System
 from mnist_edge.deploy.bundle import SUFFIX, WHEELS, bundle, pinned
@@ -265,5 +265,5 @@ def _fetch(ssh: Connection, there: str, here: Path) -> None:
     done = ssh.run(f"cat {shlex.quote(there)}")
     if done.returncode:
         raise ssh.failure("the results could not be fetched", done)
-    with staged(here) as temporary:
+    with atomic_write(here) as temporary:
         temporary.write_text(done.stdout, encoding="utf-8")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import __version__
 from mnist_edge.core import reference
-from mnist_edge.core.contract import LABELS, Ends, Precision
+from mnist_edge.core.contract import LABELS, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, DataError, FolderError, UnsupportedPrecision
 from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
@@ -23,7 +23,7 @@ from mnist_edge.core.optional import versions
 from mnist_edge.data.dataset import Dataset, balanced, split
 from mnist_edge.export.keras_variation import measuring
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.formats.base import Quantization, Request, Tuned
+from mnist_edge.formats.base import Quantization, Request, TuningResult
 from mnist_edge.formats.keras.model import predict
 from mnist_edge.training import store
 
@@ -78,14 +78,14 @@ def source(folder: Path, dataset: Dataset) -> Source:
 
 
 def possible(
-    precisions: Iterable[Precision], formats: Collection[str], ends: Ends
+    precisions: Iterable[Precision], formats: Collection[str], io: IOOptions
 ) -> tuple[list[tuple[str, Precision]], list[str]]:
     """Pair formats and precisions.
 
     Args:
         precisions: what is wanted.
         formats: names of formats; where it is empty, every one that exports and is for machines like this one.
-        ends: the ends that are wanted.
+        io: the ends that are wanted.
 
     Returns:
         The pairs that work, and the reasons why others do not.
@@ -95,12 +95,12 @@ def possible(
     """
     pairs, refused = [], []
     for name, file_format in FORMATS.items():
-        asked = name in formats if formats else file_format.target is None
+        asked = name in formats if formats else file_format.platform is None
         if not asked or not file_format.precisions:
             continue
         for precision in precisions:
             try:
-                file_format.contract(precision, ends)
+                file_format.contract(precision, io)
                 pairs.append((name, precision))
             except UnsupportedPrecision as error:
                 refused.append(str(error))
@@ -113,9 +113,9 @@ def export(
     folder: Path,
     dataset: Dataset,
     wanted: Iterable[tuple[str, Precision]],
-    ends: Ends | None = None,
+    io: IOOptions | None = None,
     progress: Callable[[str], None] = lambda name: None,
-    tuned: Mapping[str, Tuned] | None = None,
+    tuned: Mapping[str, TuningResult] | None = None,
 ) -> Exported:
     """Export the trained model of a folder; artifacts that are there already and still whole stay.
 
@@ -123,7 +123,7 @@ def export(
         folder: holds `model.keras` and `training.json`; its name is the model's.
         dataset: the one it was trained on, for calibration and the reference.
         wanted: (format's name, precision) of each file to write.
-        ends: batch, head and dtype of the ends; the default ones where it is None.
+        io: batch, head and dtype of the ends; the default ones where it is None.
         progress: told each file's name before it is converted.
         tuned: how to quantize int8, by the format's name or that of its twin; the default where it has none.
 
@@ -131,7 +131,7 @@ def export(
         ModelError, DataError: as `source` says.
         ConversionError, UnsupportedPrecision, MissingRuntime: as the formats say.
     """
-    ends = ends or Ends()
+    io = io or IOOptions()
     start = source(folder, dataset)
     record = start.record
     calibration = dataset.train.images[start.calibration]
@@ -143,15 +143,15 @@ def export(
         golden = balanced(dataset.test.labels, np.arange(len(dataset.test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
         for format_name, precision in wanted:
             file_format = FORMATS[format_name]
-            path = staging / f"{model}-{precision}{ends.tag}{file_format.suffix}"
+            path = staging / f"{model}-{precision}{io.tag}{file_format.suffix}"
             progress(path.name)
             written.append(path.name)
-            tuning = (tuned or {}).get(twin(format_name), Tuned(Quantization(), ()))
+            tuning = (tuned or {}).get(twin(format_name), TuningResult(Quantization(), ()))
             request = Request(
                 precision=precision,
                 calibration=calibration,
                 metadata=_metadata(model, precision, record, file_format.packages),
-                ends=ends,
+                io=io,
                 quantization=tuning.quantization,
             )
             before = {*staging.iterdir()}
@@ -176,7 +176,7 @@ def export(
             keras=predict(start.model, dataset.test.images),
             outputs=outputs,
             sha256={name: artifact.sha256 for name, artifact in artifacts.items()},
-            yardstick=measured(),
+            keras_variation=measured(),
         )
         recorded.write(staging / reference.NAME)
         manifest = Manifest(
@@ -198,8 +198,8 @@ def export(
 
 def twin(format_name: str) -> str:
     """Give the format whose quantization a format takes over: its target's twin, or itself."""
-    target = FORMATS[format_name].target
-    return target.twin if target else format_name
+    target = FORMATS[format_name].platform
+    return target.counterpart_format if target else format_name
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.errors import ConversionError
-from mnist_edge.core.reference import Yardstick
+from mnist_edge.core.reference import KerasVariation
 from mnist_edge.formats.keras.model import load_model, predict, scaled
 from mnist_edge.formats.runner import Images
 
@@ -26,7 +26,7 @@ DRAWS = 8
 
 
 @contextmanager
-def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], Yardstick]]:
+def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], KerasVariation]]:
     """Measure in the background while the block runs.
 
     Args:
@@ -46,13 +46,13 @@ def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], Y
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
         )
 
-        def finish() -> Yardstick:
+        def finish() -> KerasVariation:
             out, err = child.communicate()
             if child.returncode:
                 reason = err.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
                 raise ConversionError(f"Keras's own spread could not be measured: {reason[0]}")
             found = json.loads(out.splitlines()[-1])
-            return Yardstick(**{**found, "runs": tuple(found["runs"])})
+            return KerasVariation(**{**found, "runs": tuple(found["runs"])})
 
         try:
             yield finish
@@ -89,9 +89,9 @@ def measure(model: Any, given: Path) -> dict[str, Any]:
     least = np.finfo(np.float32).tiny
     logs = np.log(np.maximum(outputs, least))  # the logits, but for one constant an image
     return {
-        "spread": float(np.ptp(together, axis=0).max()),
-        "half": _half(model, pixels, batches(eager, len(pixels))),
-        "step": float(np.ptp(logs, axis=1).max() / 255),
+        "run_to_run": float(np.ptp(together, axis=0).max()),
+        "float16_rounding": _half(model, pixels, batches(eager, len(pixels))),
+        "logit_step": float(np.ptp(logs, axis=1).max() / 255),
         "images": len(images),
         "runs": list(runs),
     }

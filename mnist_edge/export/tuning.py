@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.bench.timing import interleave
-from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.metrics import compare
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export.exporter import Source
 from mnist_edge.formats import FORMATS
-from mnist_edge.formats.base import Quantization, Request, Tuned
+from mnist_edge.formats.base import Quantization, Request, TuningResult
 from mnist_edge.formats.keras.model import predict
 
 RUNS = 500
@@ -27,9 +27,9 @@ class Bench:
     """Tries quantizations of one model in one format."""
 
     def __init__(
-        self, start: Source, dataset: Dataset, format_name: str, ends: Ends, tell: Callable[[str], None]
+        self, start: Source, dataset: Dataset, format_name: str, io: IOOptions, tell: Callable[[str], None]
     ) -> None:
-        self._format, self._ends, self._tell = FORMATS[format_name], ends, tell
+        self._format, self._io, self._tell = FORMATS[format_name], io, tell
         self._start, self._dataset = start, dataset
         self._images, self._labels = dataset.train.images[start.held_out], dataset.train.labels[start.held_out]
         self._keras = predict(start.model, self._images)
@@ -40,7 +40,7 @@ class Bench:
     def write(self, quantization: Quantization, path: Path) -> None:
         """Export one candidate."""
         calibration = self._dataset.train.images[self._start.calibration]
-        self._format.export(self._start.model, path, Request(Precision.INT8, calibration, {}, self._ends, quantization))
+        self._format.export(self._start.model, path, Request(Precision.INT8, calibration, {}, self._io, quantization))
 
     def drop(self, quantization: Quantization) -> float:
         """Give the accuracy in points that a candidate loses against Keras; infinite where it cannot be exported."""
@@ -89,21 +89,21 @@ def search(
     start: Source,
     dataset: Dataset,
     formats: Iterable[str],
-    ends: Ends,
+    io: IOOptions,
     max_drop: float,
     by_latency: bool = False,
     tell: Callable[[str], None] = lambda line: None,
-) -> dict[str, Tuned]:
+) -> dict[str, TuningResult]:
     """Choose a quantization for each format: within `max_drop`, and the fastest such on this host if `by_latency`.
 
     Raises:
         ConversionError: nothing holds the budget.
     """
     choose = fastest if by_latency else within
-    return {name: choose(Bench(start, dataset, name, ends, tell), max_drop) for name in formats}
+    return {name: choose(Bench(start, dataset, name, io, tell), max_drop) for name in formats}
 
 
-def within(bench: Bench, max_drop: float) -> Tuned:
+def within(bench: Bench, max_drop: float) -> TuningResult:
     """Find a quantization within a budget: the calibration methods in turn, then the layer that costs most in float.
 
     Args:
@@ -116,7 +116,7 @@ def within(bench: Bench, max_drop: float) -> Tuned:
     candidates = [Quantization(method=method) for method in bench.methods]
     for candidate in candidates:
         if bench.drop(candidate) <= max_drop:
-            return Tuned(candidate, tuple(bench.tried))
+            return TuningResult(candidate, tuple(bench.tried))
     best = min(candidates, key=bench.drop)
     while len(best.float_layers) < bench.layers:
         left = [index for index in range(bench.layers) if index not in best.float_layers]
@@ -124,7 +124,7 @@ def within(bench: Bench, max_drop: float) -> Tuned:
             (replace(best, float_layers=tuple(sorted([*best.float_layers, index]))) for index in left), key=bench.drop
         )
         if bench.drop(best) <= max_drop:
-            return Tuned(best, tuple(bench.tried))
+            return TuningResult(best, tuple(bench.tried))
     lowest = min(map(_drop, bench.tried))
     raise ConversionError(
         f"no int8 quantization stays within {max_drop} points of Keras on held-out training images: "
@@ -132,7 +132,7 @@ def within(bench: Bench, max_drop: float) -> Tuned:
     )
 
 
-def fastest(bench: Bench, max_drop: float) -> Tuned:
+def fastest(bench: Bench, max_drop: float) -> TuningResult:
     """Measure candidates on this host and give the fastest within the budget.
 
     The candidates are each calibration method, per-channel and per-tensor, and each layer left in float.
@@ -148,4 +148,4 @@ def fastest(bench: Bench, max_drop: float) -> Tuned:
     times = bench.times(good)
     for candidate, time in zip(good, times, strict=True):
         next(item for item in bench.tried if item["quantization"] == asdict(candidate))["p50_us"] = round(time, 2)
-    return Tuned(good[times.index(min(times))], tuple(bench.tried))
+    return TuningResult(good[times.index(min(times))], tuple(bench.tried))

@@ -13,7 +13,7 @@ from mnist_edge.formats.base import Format
 
 _modules = (importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
 _found: list[Format] = [module.FORMAT for module in _modules if hasattr(module, "FORMAT")]
-FORMATS = {item.name: item for item in sorted(_found, key=lambda item: (item.target is not None, item.name))}
+FORMATS = {item.name: item for item in sorted(_found, key=lambda item: (item.platform is not None, item.name))}
 
 
 def format_of(path: Path) -> Format:

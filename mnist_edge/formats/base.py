@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mnist_edge.core.contract import Contract, Ends, Precision
-from mnist_edge.formats.inspection import Description, Footprint, Inside
+from mnist_edge.core.contract import Contract, IOOptions, Precision
+from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.runner import Images, Runner
 
 
@@ -23,7 +23,7 @@ class Quantization:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """A choice of quantization, and what was tried before it: each with its accuracy drop, and its time if measured."""
 
     quantization: Quantization
@@ -37,18 +37,18 @@ class Request:
     precision: Precision
     calibration: Images
     metadata: dict[str, str]
-    ends: Ends = field(default_factory=Ends)
+    io: IOOptions = field(default_factory=IOOptions)
     quantization: Quantization = field(default_factory=Quantization)
 
 
-class Target(Protocol):
+class Platform(Protocol):
     """A machine whose runtime can be tried out here: its files are made only when asked for, and never timed here."""
 
     name: str
     """What `--target` calls it."""
     machine: str
     """What it is, in a word."""
-    twin: str
+    counterpart_format: str
     """The format whose full-integer int8 file goes with one of these, and whose classes these must give."""
     promise: str
     """That they do, in words."""
@@ -77,13 +77,13 @@ class Format(Protocol):
     """Its own folder, with `snippets/LANGUAGE.txt` and `browser.js` where it has them."""
 
     @property
-    def target(self) -> Target | None:
+    def platform(self) -> Platform | None:
         """The other kind of machine that its files are for; None where they are for any."""
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
 
-    def contract(self, precision: Precision, ends: Ends) -> Contract:
+    def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Give the ends that a file of this precision has. Raises UnsupportedPrecision where it cannot have them."""
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
@@ -108,7 +108,7 @@ class Format(Protocol):
             MissingRuntime: the package that reads it is not installed.
         """
 
-    def look_inside(self, path: Path, images: Images) -> Inside:
+    def trace(self, path: Path, images: Images) -> Trace:
         """Run a file operator by operator over uint8 `[N, 28, 28]`, which need not give its usual outputs bit by bit.
 
         Raises:

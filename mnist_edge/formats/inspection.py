@@ -18,7 +18,7 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Executed:
+class RuntimeOperators:
     """The operators that a runtime really runs: in integers, in float, and those that only move or convert numbers."""
 
     int8: tuple[str, ...]
@@ -66,7 +66,7 @@ class Description:
     sizes: dict[str, int]
     oldest: str
     metadata: dict[str, str]
-    executed: Executed | None = None
+    executed: RuntimeOperators | None = None
     footprint: Footprint | None = None
     beside: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Inside:
+class Trace:
     """What a file computes between its ends, as real numbers.
 
     `kernels` are in the order of execution. `tensors` are what operators give for some images, `[N, …]`, pictures as

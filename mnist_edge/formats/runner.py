@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Tensor
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
 
 CHUNK = 500
@@ -26,7 +26,7 @@ class Runner(Protocol):
 
     batch: int
     """How many images one call takes."""
-    ends: tuple[Tensor, Tensor] | None
+    io_specs: tuple[TensorSpec, TensorSpec] | None
     """The input and the output as the file itself has them; None where the runtime does not tell."""
 
     def run(self, images: Images) -> Probabilities:
@@ -46,11 +46,11 @@ class BatchRunner(ABC):
     """What runners share: images → the input tensor's numbers, in batches, and the output → probabilities."""
 
     batch: int
-    ends: tuple[Tensor, Tensor]
+    io_specs: tuple[TensorSpec, TensorSpec]
 
-    def _prepare(self, source: Tensor, sink: Tensor, batch: int) -> None:
+    def _prepare(self, source: TensorSpec, sink: TensorSpec, batch: int) -> None:
         """Take the file's ends, and how many images a call takes where it takes any number."""
-        self.ends = source, sink
+        self.io_specs = source, sink
         shape = source.shape[0] or batch, *(size or 1 for size in source.shape[1:])
         self.batch = shape[0]
         self._shape = shape
@@ -118,7 +118,7 @@ def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -
     return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
 
 
-def image_and_numbers(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def check_io(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> tuple[TensorSpec, TensorSpec]:
     """Give a file's input and its first output.
 
     Raises:
@@ -130,24 +130,24 @@ def image_and_numbers(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Te
     raise ArtifactError(f"{path} takes {takes} and gives {gives}: not one 28×28 image in, ten probabilities out.")
 
 
-def _is_image(tensor: Tensor) -> bool:
+def _is_image(tensor: TensorSpec) -> bool:
     """Tell whether the sizes behind the batch are an image's; those that are free or 1 do not count."""
     return _is_number(tensor) and [size for size in tensor.shape[1:] if size not in (1, None)] in ([28, 28], [784])
 
 
-def _is_ten(tensor: Tensor, batch: int | None) -> bool:
+def _is_ten(tensor: TensorSpec, batch: int | None) -> bool:
     if not _is_number(tensor) or tensor.shape[-1:] != (10,) or {*tensor.shape[1:-1]} - {1, None}:
         return False
     rows = 1 if len(tensor.shape) == 1 else tensor.shape[0]
     return batch is None or rows in (batch, None)
 
 
-def _is_number(tensor: Tensor) -> bool:
+def _is_number(tensor: TensorSpec) -> bool:
     try:
         return np.dtype(tensor.dtype).kind in "fiu"
     except TypeError:
         return False  # text, or a kind of number that NumPy does not have
 
 
-def _words(tensor: Tensor) -> str:
+def _words(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} [{', '.join('N' if size is None else str(size) for size in tensor.shape)}]"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
-from mnist_edge.core.manifest import Manifest, listed
+from mnist_edge.core.manifest import Manifest, find_artifact
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.runner import Probabilities
 from mnist_edge.predict import picture as preprocess
@@ -35,7 +35,7 @@ def predict(pictures: list[Path], artifact: Path) -> list[Probabilities | Pictur
     Raises:
         ArtifactError, MissingRuntime: as the format's `open` says.
     """
-    listed(artifact)
+    find_artifact(artifact)
     outcomes: list[Probabilities | PictureError] = []
     with format_of(artifact).open(artifact) as runner:
         for picture in pictures:

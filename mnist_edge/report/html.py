@@ -10,12 +10,12 @@ import numpy as np
 from mnist_edge import __version__
 from mnist_edge.core.contract import LABELS
 from mnist_edge.core.metrics import Pair, margins
-from mnist_edge.core.optional import need
+from mnist_edge.core.optional import require
 from mnist_edge.deploy.results import Device
 from mnist_edge.report import plots
 from mnist_edge.report.tables import difference, end, size
 from mnist_edge.report.verify_tables import interval, worst_findings
-from mnist_edge.verify.result import KERAS_NAME, ParityReport, Result, Status
+from mnist_edge.verify.result import KERAS_NAME, ArtifactResult, Status, VerifyReport
 from mnist_edge.verify.tolerances import figure
 
 SHOWN, LISTED = 60, 40
@@ -24,7 +24,7 @@ MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.SKIPPED: "–"}
 
 
 def render(
-    report: ParityReport, bench: Mapping[str, Any] | None, strict: bool = False, devices: Iterable[Device] = ()
+    report: VerifyReport, bench: Mapping[str, Any] | None, strict: bool = False, devices: Iterable[Device] = ()
 ) -> dict[str, str]:
     """Give the pages by their file's suffix, `.html` and `.md`.
 
@@ -37,8 +37,8 @@ def render(
     Raises:
         MissingRuntime: Jinja2 or matplotlib is not installed.
     """
-    jinja2 = need("jinja2", "jinja2", "writing a report")
-    need("matplotlib", "matplotlib", "writing a report")
+    jinja2 = require("jinja2", "jinja2", "writing a report")
+    require("matplotlib", "matplotlib", "writing a report")
     facts = _facts(report, bench, strict, tuple(devices))
     pages = {}
     for suffix, escape in ((".html", True), (".md", False)):
@@ -51,7 +51,7 @@ def render(
 
 
 def _facts(
-    report: ParityReport, bench: Mapping[str, Any] | None, strict: bool, devices: tuple[Device, ...]
+    report: VerifyReport, bench: Mapping[str, Any] | None, strict: bool, devices: tuple[Device, ...]
 ) -> dict[str, Any]:
     """Collect what both templates show; numbers are formatted here, once."""
     outputs, changed = report.outputs, _changed(report)
@@ -59,8 +59,8 @@ def _facts(
     latency, left_out = _latency(report, bench)
     return {
         "report": report,
-        "good": report.good(strict) and all(device.good(strict) for device in devices),
-        "failed_on": [device.name for device in devices if not device.good(strict)],
+        "good": report.passes(strict) and all(device.passes(strict) for device in devices),
+        "failed_on": [device.name for device in devices if not device.passes(strict)],
         "devices": [_device(device, strict) for device in devices],
         "counts": {status: report.statuses().count(status) for status in Status},
         "rows": [_row(result) for result in report.results],
@@ -73,12 +73,12 @@ def _facts(
             {
                 "name": f"{precision}.{finding.limit.name}",
                 "words": finding.limit.words,
-                "needed": figure(finding.needed),
+                "needed": figure(finding.measured),
                 "allowed": figure(finding.limit.allowed),
                 "unit": finding.limit.unit,
                 "origin": finding.limit.origin,
                 "file": name,
-                "good": finding.good,
+                "good": finding.passed,
             }
             for precision, finding, name in worst_findings(report.results)
         ],
@@ -88,13 +88,17 @@ def _facts(
                 "name": path.name,
                 "flips": len(path.flips),
                 "difference": path.error or difference(path.largest_difference),
-                "good": path.good,
+                "good": path.passed,
             }
             for result in report.results
-            for path in result.paths
+            for path in result.variants
         ],
         "footprints": [(item.artifact.path.name, item.footprint) for item in report.results if item.footprint],
-        "layers": {item.artifact.path.name: item.look.errors for item in report.results if item.look is not None},
+        "layers": {
+            item.artifact.path.name: item.internal_check.errors
+            for item in report.results
+            if item.internal_check is not None
+        },
         "confusion": {name: _confusion(report, values) for name, values in outputs.items()},
         "histograms": plots.histograms(report.sample.keras, files) if files else "",
         "latency": latency,
@@ -129,7 +133,7 @@ def _device(device: Device, strict: bool) -> dict[str, Any]:
         row |= {name: f"{item['call'][f'{name}_us']:.1f}" for name in PERCENTILES}
     return {
         "name": device.name,
-        "good": device.good(strict),
+        "good": device.passes(strict),
         "host": device.host,
         "sample": device.verified["sample"] if device.verified else "no image",
         "timed": device.timed is not None,
@@ -138,7 +142,7 @@ def _device(device: Device, strict: bool) -> dict[str, Any]:
     }
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: ArtifactResult) -> dict[str, Any]:
     found = result.comparison
     row: dict[str, Any] = {
         "file": result.artifact.path.name,
@@ -164,7 +168,7 @@ def _row(result: Result) -> dict[str, Any]:
     return row
 
 
-def _matrix(report: ParityReport) -> list[list[str]]:
+def _matrix(report: VerifyReport) -> list[list[str]]:
     """Give the counts of images that change class as a square."""
     names = list(report.outputs)
     cells = [["·"] * len(names) for _ in names]
@@ -181,7 +185,7 @@ def _images(pair: Pair) -> str:
     return ", ".join(f"{image} ({margin:.3f})" for margin, image in ranked[:LISTED]) + more
 
 
-def _changed(report: ParityReport) -> list[int]:
+def _changed(report: VerifyReport) -> list[int]:
     """Give the images on which a file's class is not Keras's, the largest margin first."""
     found = {
         image: margin
@@ -192,7 +196,7 @@ def _changed(report: ParityReport) -> list[int]:
     return sorted(found, key=lambda image: -found[image])
 
 
-def _flip(report: ParityReport, image: int) -> dict[str, Any]:
+def _flip(report: VerifyReport, image: int) -> dict[str, Any]:
     """Give an image with Keras's opinion and those of the files that have another."""
     sample, keras = report.sample, report.sample.keras[image]
     opinions: dict[int, list[str]] = defaultdict(list)
@@ -211,13 +215,13 @@ def _flip(report: ParityReport, image: int) -> dict[str, Any]:
     }
 
 
-def _confusion(report: ParityReport, values: Any) -> list[list[int]]:
+def _confusion(report: VerifyReport, values: Any) -> list[list[int]]:
     table = np.zeros((10, 10), np.int64)
     np.add.at(table, (report.sample.labels, values.argmax(axis=1)), 1)
     return [[int(count) for count in row] for row in table]
 
 
-def _latency(report: ParityReport, bench: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], list[str]]:
+def _latency(report: VerifyReport, bench: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Join bench results with these files by SHA-256; give the rows, and the files that were measured as others."""
     known = {result.artifact.sha256 for result in report.results}
     results = bench["results"] if bench else []

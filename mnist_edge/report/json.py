@@ -11,7 +11,7 @@ from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description
 from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.layer_errors import LayerError
-from mnist_edge.verify.result import ParityReport, Result
+from mnist_edge.verify.result import ArtifactResult, VerifyReport
 
 SCHEMA = 1
 
@@ -48,11 +48,11 @@ def description(described: Description) -> dict[str, Any]:
     return {"schema": SCHEMA, **asdict(described)}
 
 
-def verify(report: ParityReport, strict: bool) -> dict[str, Any]:
+def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:
     """Give all verdicts and figures."""
     return {
         "schema": SCHEMA,
-        "good": report.good(strict),
+        "good": report.passes(strict),
         "strict": strict,
         "model": report.model,
         "images": len(report.sample),
@@ -66,7 +66,7 @@ def verify(report: ParityReport, strict: bool) -> dict[str, Any]:
     }
 
 
-def _result(result: Result) -> dict[str, Any]:
+def _result(result: ArtifactResult) -> dict[str, Any]:
     found, interval = result.comparison, result.interval
     return {
         "file": result.artifact.path.name,
@@ -76,14 +76,14 @@ def _result(result: Result) -> dict[str, Any]:
         "notes": result.notes,
         "diagnosis": result.diagnosis and asdict(result.diagnosis),
         "tolerances": [
-            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": finding.needed}
+            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": finding.measured}
             for finding in result.findings
         ],
         "comparison": found and {**asdict(found), "drop": found.drop},
         "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
         "on_host": result.on_host and asdict(result.on_host),
         "footprint": result.footprint and asdict(result.footprint),
-        "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.paths],
+        "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.variants],
     }
 
 

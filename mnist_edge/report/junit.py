@@ -3,11 +3,11 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mnist_edge.core.files import staged
-from mnist_edge.verify.result import ParityReport, Status
+from mnist_edge.core.files import atomic_write
+from mnist_edge.verify.result import Status, VerifyReport
 
 
-def write(report: ParityReport, path: Path, strict: bool = False) -> None:
+def write(report: VerifyReport, path: Path, strict: bool = False) -> None:
     """Write one test case an artifact and check, atomically; with `strict`, what was skipped is a failure."""
     cases = [
         (item.artifact.path.name, item.status, [*item.reasons, *([str(item.diagnosis)] if item.diagnosis else [])])
@@ -31,5 +31,5 @@ def write(report: ParityReport, path: Path, strict: bool = False) -> None:
             ElementTree.SubElement(case, kind, message=first).text = "\n".join(lines)
     tree = ElementTree.ElementTree(suite)
     ElementTree.indent(tree)
-    with staged(path) as temporary:
+    with atomic_write(path) as temporary:
         tree.write(temporary, encoding="utf-8", xml_declaration=True)

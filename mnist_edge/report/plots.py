@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.metrics import Outputs
-from mnist_edge.core.optional import quiet
+from mnist_edge.core.optional import silenced
 
 
 def digit(image: NDArray[np.uint8]) -> str:
@@ -22,7 +22,7 @@ def digit(image: NDArray[np.uint8]) -> str:
 
 def histograms(reference: Outputs, outputs: Mapping[str, Outputs]) -> str:
     """Draw, for each file, how large the largest difference in probability is on how many images; an SVG element."""
-    with quiet():  # the first time on a machine, matplotlib tells that it looks for fonts
+    with silenced():  # the first time on a machine, matplotlib tells that it looks for fonts
         import matplotlib
 
         matplotlib.use("svg")

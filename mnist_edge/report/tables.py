@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mnist_edge.bench.benchmark import BenchReport
 from mnist_edge.bench.machine import change
-from mnist_edge.core.contract import LABELS, Contract, Precision, Tensor
+from mnist_edge.core.contract import LABELS, Contract, Precision, TensorSpec
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.export.exporter import Exported
@@ -101,7 +101,7 @@ def difference(value: float) -> str:
     return "0" if value == 0 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
-def end(tensor: Tensor) -> str:
+def end(tensor: TensorSpec) -> str:
     """Give an input or output as `uint8 1×28×28×1`."""
     return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
 
@@ -112,7 +112,7 @@ def export_table(manifest: Manifest, width: int = 80) -> Table:
     shown = len(columns) if width >= max(len(item.path.name) for item in manifest.artifacts) + 59 else 3
     made = table(*columns[:shown])
     for artifact in manifest.artifacts:
-        twin = manifest.float_twin(artifact)
+        twin = manifest.float32_counterpart(artifact)
         ratio = twin.bytes / artifact.bytes if twin else 1.0
         compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else f"{1 / ratio:.2f}× larger" if ratio < 0.95 else "–"
         cells = [size(artifact.bytes), compression, end(artifact.contract.input), end(artifact.contract.output)]
@@ -156,7 +156,7 @@ def quantize_snippet(manifest: Manifest) -> str:
     contracts = {
         item.path.name: item.contract
         for item in manifest.artifacts
-        if item.contract.input.scale is not None and not FORMATS[item.format].target  # whose header says it in C
+        if item.contract.input.scale is not None and not FORMATS[item.format].platform  # whose header says it in C
     }
     lines = []
     for name, contract in contracts.items():
@@ -188,7 +188,7 @@ def footprint_lines(exported: Exported) -> list[str]:
     return [
         f"{artifact.path.name}: {target.footprint(artifact.path)}"
         for artifact in exported.manifest.artifacts
-        if artifact.path.name in exported.written and (target := FORMATS[artifact.format].target)
+        if artifact.path.name in exported.written and (target := FORMATS[artifact.format].platform)
     ]
 
 

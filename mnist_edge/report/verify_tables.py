@@ -9,11 +9,11 @@ from rich.text import Text
 from mnist_edge.core.metrics import Interval
 from mnist_edge.report.tables import STYLES, difference, table
 from mnist_edge.verify.layer_errors import LayerError
-from mnist_edge.verify.result import ParityReport, Result, Status
-from mnist_edge.verify.tolerances import Finding, figure
+from mnist_edge.verify.result import ArtifactResult, Status, VerifyReport
+from mnist_edge.verify.tolerances import ToleranceResult, figure
 
 
-def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
+def verify_table(report: VerifyReport, width: int = 80) -> RenderableType:
     """Show the verdicts, the reason and cause of each that did not pass, the tolerances and other paths."""
     columns = ("file", "verdict", "acc %", "drop", "flips", "95 % of drop", "margin", "max diff", "vs host")
     spare = width - max(len(result.artifact.path.name) for result in report.results)
@@ -38,7 +38,7 @@ def verify_table(report: ParityReport, width: int = 80) -> RenderableType:
     return Group(made, *words, tolerances, _paths(report), *footprints, Text(told, style="dim"))
 
 
-def _figures(result: Result) -> list[str]:
+def _figures(result: ArtifactResult) -> list[str]:
     found, on_host = result.comparison, result.on_host
     if found is None:
         return ["–"] * 7
@@ -60,7 +60,7 @@ def interval(found: Interval | None) -> str:
     return f"{found.low:+.2f}…{found.high:+.2f}" if found.low or found.high else "±0"
 
 
-def _words(report: ParityReport) -> list[Text]:
+def _words(report: VerifyReport) -> list[Text]:
     """Give a line for each reason, note, cause and check."""
     lines = []
     for result in report.results:
@@ -76,18 +76,18 @@ def _words(report: ParityReport) -> list[Text]:
     return [Text(f"{status}  {line}", style=STYLES[status]) for status, line in lines]
 
 
-def worst_findings(results: Iterable[Result]) -> list[tuple[str, Finding, str]]:
+def worst_findings(results: Iterable[ArtifactResult]) -> list[tuple[str, ToleranceResult, str]]:
     """Give, for each precision and limit, the file that comes nearest to it: (precision, finding, file)."""
-    worst: dict[tuple[str, str], tuple[str, Finding, str]] = {}
+    worst: dict[tuple[str, str], tuple[str, ToleranceResult, str]] = {}
     for result in results:
         for finding in result.findings:
             key = result.artifact.precision, finding.limit.name
-            if key not in worst or not finding.needed <= worst[key][1].needed:
+            if key not in worst or not finding.measured <= worst[key][1].measured:
                 worst[key] = result.artifact.precision, finding, result.artifact.path.name
     return list(worst.values())
 
 
-def tolerance_table(results: Iterable[Result], width: int = 80) -> Table:
+def tolerance_table(results: Iterable[ArtifactResult], width: int = 80) -> Table:
     """Show each limit beside the smallest one that would have passed, and where it comes from."""
     made = table("tolerance", "needed", "allowed", "where it comes from", title="Tolerances")
     made.columns[3].justify = "left"
@@ -95,14 +95,14 @@ def tolerance_table(results: Iterable[Result], width: int = 80) -> Table:
         made = table("tolerance", "needed", "allowed", title="Tolerances")
     for precision, finding, _ in worst_findings(results):
         limit = finding.limit
-        style = "" if finding.good else STYLES[Status.FAIL]
-        cells = [figure(finding.needed), figure(limit.allowed), f"{limit.unit}; {limit.origin}"]
+        style = "" if finding.passed else STYLES[Status.FAIL]
+        cells = [figure(finding.measured), figure(limit.allowed), f"{limit.unit}; {limit.origin}"]
         made.add_row(f"{precision}.{limit.name}", *cells[: len(made.columns) - 1], style=style)
     return made
 
 
-def _paths(report: ParityReport) -> Text:
-    paths = [(result.artifact.path.name, path) for result in report.results for path in result.paths]
+def _paths(report: VerifyReport) -> Text:
+    paths = [(result.artifact.path.name, path) for result in report.results for path in result.variants]
     if not paths:
         return Text("")
     flips = sum(len(path.flips) for _, path in paths)
@@ -115,7 +115,7 @@ def _paths(report: ParityReport) -> Text:
     )
 
 
-def matrix_table(report: ParityReport) -> RenderableType:
+def matrix_table(report: VerifyReport) -> RenderableType:
     """Show how many images change class between every two, and Keras's largest margin on one of them."""
     names = list(report.outputs)
     made = table("images that change class", *(str(number) for number in range(1, len(names) + 1)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_edge.core.errors import ModelError
-from mnist_edge.core.optional import need_keras
+from mnist_edge.core.optional import require_keras
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Recipe:
 
     def build(self) -> Any:
         """Build the untrained, uncompiled Keras model: float32 `[N, 28, 28, 1]` in [0, 1] → `[N, 10]`."""
-        keras = need_keras("building a network")
+        keras = require_keras("building a network")
         layers = keras.layers
         stack = [keras.Input((28, 28, 1), name="image")]
         if self.conv:
@@ -148,7 +148,7 @@ MODELS = {
 
 
 def recipe(name: str) -> Recipe:
-    """Look a recipe up. Raises ModelError with the names there are."""
+    """Return the recipe of a name. Raises ModelError with the names there are."""
     if name not in MODELS:
         raise ModelError(f"there is no model {name!r}. Choose one of {', '.join(MODELS)} (see mnist-edge models).")
     return MODELS[name]

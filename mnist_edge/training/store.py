@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.errors import ArtifactError, FolderError, ModelError
-from mnist_edge.core.files import staged, write_json
+from mnist_edge.core.files import atomic_write, write_json
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.formats.keras.model import load_model
 
@@ -53,7 +53,7 @@ def save(trained: Trained, folder: Path) -> list[str]:
         (folder / Manifest.NAME).unlink()
     for path in stale:
         path.unlink()
-    with staged(folder / MODEL) as temporary:
+    with atomic_write(folder / MODEL) as temporary:
         trained.model.save(temporary)
     write_json(folder / RECORD, trained.record)
     return [path.name for path in stale]

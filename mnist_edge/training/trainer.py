@@ -11,7 +11,7 @@ import numpy as np
 from mnist_edge.core.errors import ModelError
 from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
-from mnist_edge.core.optional import need_keras, quiet, versions
+from mnist_edge.core.optional import require_keras, silenced, versions
 from mnist_edge.data.dataset import Dataset, Digits, split
 from mnist_edge.formats.keras.model import load_model, predict, scaled
 from mnist_edge.training.recipes import Recipe
@@ -42,7 +42,7 @@ def train(
     Raises:
         MissingRuntime: TensorFlow or scikit-learn is not installed.
     """
-    keras = need_keras("training")
+    keras = require_keras("training")
     import sklearn.preprocessing
     import tensorflow as tf
 
@@ -70,7 +70,7 @@ def train(
             progress(self.epoch, self.params["steps"], self.params["steps"], dict(logs or {}), True)
 
     started = time.perf_counter()
-    with quiet():
+    with silenced():
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
         model = recipe.build()
@@ -125,7 +125,7 @@ def adopt(path: Path, dataset: Dataset) -> Trained:
         ArtifactError: it cannot be read or has another shape.
         ModelError: it gives neither probabilities nor logits.
     """
-    keras = need_keras("taking a model in")
+    keras = require_keras("taking a model in")
     model = load_model(path)
     sums = predict(model, dataset.train.images[:100]).sum(axis=1)
     if not np.allclose(sums, 1, atol=1e-3):

@@ -1,4 +1,4 @@
-"""The verdict on one artifact: what it gives beside Keras and the exporting host, along its other paths, and inside."""
+"""The verdict on one artifact: what it gives beside Keras and the exporting host, in other variants, and inside."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,53 +6,53 @@ from dataclasses import dataclass
 from mnist_edge.core import reference
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.manifest import Artifact
-from mnist_edge.core.metrics import Interval, compare, gaps
+from mnist_edge.core.metrics import Interval, compare, logit_margins
 from mnist_edge.core.optional import versions
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify.crash_probe import crash
-from mnist_edge.verify.diagnosis import Look, Suspect, Witness, diagnose, look_inside
-from mnist_edge.verify.result import Result, Sample, Status
+from mnist_edge.verify.diagnosis import InternalCheck, KerasModel, Suspect, diagnose, trace
+from mnist_edge.verify.result import ArtifactResult, Sample, Status
 from mnist_edge.verify.tolerances import Given, judge, limits, path_margin
-from mnist_edge.verify.variants import PathResult, other_paths
+from mnist_edge.verify.variants import VariantResult, run_variants
 
-PATH_EVERY = 5  # one in five of the golden images goes through the other paths too
+PATH_EVERY = 5  # one in five of the golden images goes through the other variants too
 
 
 @dataclass(frozen=True)
-class Suite:
+class ArtifactChecker:
     """What all artifacts are checked with.
 
-    `witness` is Keras's model, where it is at hand; else `no_witness` says why not. `exported_with` maps packages to
-    the exporting host's versions. `ours` tells whether `golden` has to hold the outputs of every artifact.
+    `keras_model` is Keras's model where it is at hand; else `no_keras_reason` says why not. `exported_with` maps
+    packages to the exporting host's versions. `ours` tells whether `golden` has to hold the outputs of every artifact.
     """
 
     golden: reference.Reference
     sample: Sample
-    witness: Witness | None
-    no_witness: str
+    keras_model: KerasModel | None
+    no_keras_reason: str
     given: Given
     exported_with: Mapping[str, str]
     ours: bool
 
-    def check(self, artifact: Artifact) -> Result:
+    def check(self, artifact: Artifact) -> ArtifactResult:
         """Come to a verdict on one artifact; one that cannot be run is a verdict too, no error."""
         file_format = FORMATS.get(artifact.format)
         if file_format is None:
-            return Result(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
+            return ArtifactResult(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
         if missing := file_format.missing():
-            return Result(artifact, Status.SKIPPED, (missing,))
+            return ArtifactResult(artifact, Status.SKIPPED, (missing,))
         changed = self.golden.sha256.get(artifact.path.name) != artifact.sha256
         if changed and (dead := crash(artifact.path)):
-            return Result(artifact, Status.FAIL, (dead,))
+            return ArtifactResult(artifact, Status.FAIL, (dead,))
         try:
             with file_format.open(artifact.path) as runner:
                 return self._run(artifact, file_format, runner, changed)
         except ArtifactError as error:
-            return Result(artifact, Status.FAIL, (str(error),))
+            return ArtifactResult(artifact, Status.FAIL, (str(error),))
 
-    def _run(self, artifact: Artifact, file_format: Format, runner: Runner, changed: bool) -> Result:
+    def _run(self, artifact: Artifact, file_format: Format, runner: Runner, changed: bool) -> ArtifactResult:
         golden, sample = self.golden, self.sample
         outputs = runner.run(sample.images)
         # a fixed batch gives an image other neighbours, and floats may then differ in the last bit
@@ -63,15 +63,15 @@ class Suite:
         comparison = compare(sample.keras, outputs, sample.labels)
         allowed = limits(
             artifact.precision,
-            golden.yardstick,
-            gaps(sample.keras),
+            golden.keras_variation,
+            logit_margins(sample.keras),
             artifact.contract.output.dtype == "int8",
             _same_runtime(file_format, self.exported_with),
             self.given,
         )
-        findings = judge(allowed, comparison, on_host, golden.yardstick.step)
-        breaches = artifact.contract.breaches(runner.ends) if runner.ends else []
-        reasons = [*breaches, *(str(finding) for finding in findings if not finding.good)]
+        findings = judge(allowed, comparison, on_host, golden.keras_variation.logit_step)
+        mismatches = artifact.contract.mismatches(runner.io_specs) if runner.io_specs else []
+        reasons = [*mismatches, *(str(finding) for finding in findings if not finding.passed)]
         notes = []
         if self.ours and recorded is None:
             reasons.append(f"{reference.NAME} has no outputs of it: export again")
@@ -82,19 +82,21 @@ class Suite:
             else:
                 reasons.append(f"{origin}, and gives other outputs than the exporting host recorded")
         any_batch = artifact.contract.input.shape[0] is None
-        margin = path_margin(artifact.precision, golden.yardstick)
+        margin = path_margin(artifact.precision, golden.keras_variation)
         some = slice(None, None, PATH_EVERY)
-        paths = tuple(other_paths(file_format, artifact.path, any_batch, golden.images[some], on_golden[some], margin))
-        reasons += [_path_reason(path) for path in paths if not path.good]
-        look = Look(unseen=self.no_witness)
-        if self.witness is not None:
-            look = look_inside(self.witness, file_format, artifact.path)
-        reasons += [f"inside, it is not Keras's network: {cause}" for cause in look.causes]
+        variants = tuple(
+            run_variants(file_format, artifact.path, any_batch, golden.images[some], on_golden[some], margin)
+        )
+        reasons += [_path_reason(path) for path in variants if not path.passed]
+        internal_check = InternalCheck(unseen=self.no_keras_reason)
+        if self.keras_model is not None:
+            internal_check = trace(self.keras_model, file_format, artifact.path)
+        reasons += [f"inside, it is not Keras's network: {cause}" for cause in internal_check.causes]
         diagnosis = None
         if reasons:
             suspect = Suspect(artifact.contract, golden.images, golden.keras[golden.indices], on_golden)
-            diagnosis = diagnose(suspect, runner, self.witness, look)
-        return Result(
+            diagnosis = diagnose(suspect, runner, self.keras_model, internal_check)
+        return ArtifactResult(
             artifact=artifact,
             status=Status.FAIL if reasons else Status.PASS,
             reasons=tuple(reasons),
@@ -103,15 +105,15 @@ class Suite:
             comparison=comparison,
             interval=Interval.of(comparison),
             on_host=on_host,
-            paths=paths,
-            look=look,
+            variants=variants,
+            internal_check=internal_check,
             diagnosis=diagnosis,
             outputs=outputs,
-            footprint=file_format.target.footprint(artifact.path) if file_format.target else None,
+            footprint=file_format.platform.footprint(artifact.path) if file_format.platform else None,
         )
 
 
-def _path_reason(path: PathResult) -> str:
+def _path_reason(path: VariantResult) -> str:
     if path.error:
         return f"it does not run {path.name}: {path.error}"
     return (

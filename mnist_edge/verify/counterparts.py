@@ -6,21 +6,23 @@ import numpy as np
 
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.formats import FORMATS
-from mnist_edge.verify.result import Check, Result, Sample, Status
+from mnist_edge.verify.result import ArtifactResult, Check, Sample, Status
 
 SHOWN = 5
 
 
-def twin_checks(results: tuple[Result, ...], sample: Sample) -> Iterable[Check]:
+def counterpart_checks(results: tuple[ArtifactResult, ...], sample: Sample) -> Iterable[Check]:
     """Give a check for each file with a target that ran here."""
     for result in results:
         file_format = FORMATS.get(result.artifact.format)
-        if file_format is not None and file_format.target is not None and result.outputs is not None:
-            status, detail = _compare(result, file_format.target.twin, results, sample)
-            yield Check(file_format.target.promise, status, f"{result.artifact.path.name} {detail}")
+        if file_format is not None and file_format.platform is not None and result.outputs is not None:
+            status, detail = _compare(result, file_format.platform.counterpart_format, results, sample)
+            yield Check(file_format.platform.promise, status, f"{result.artifact.path.name} {detail}")
 
 
-def _compare(result: Result, twin_format: str, results: tuple[Result, ...], sample: Sample) -> tuple[Status, str]:
+def _compare(
+    result: ArtifactResult, counterpart_format: str, results: tuple[ArtifactResult, ...], sample: Sample
+) -> tuple[Status, str]:
     """Compare classes on the whole sample; a class must be the twin's, as its runtime computes it in one way at least.
 
     That runtime's own ways may differ where two classes are a step apart: XNNPACK has an int8 Softmax of its own.
@@ -28,12 +30,12 @@ def _compare(result: Result, twin_format: str, results: tuple[Result, ...], samp
     ours = result.artifact
     for other in results:
         its = other.artifact
-        if (its.format, its.precision, its.contract) == (twin_format, ours.precision, ours.contract):
+        if (its.format, its.precision, its.contract) == (counterpart_format, ours.precision, ours.contract):
             break
     else:
         return (
             Status.SKIPPED,
-            f"has no twin in this folder: export {ours.precision} with the same ends to {twin_format}",
+            f"has no twin in this folder: export {ours.precision} with the same ends to {counterpart_format}",
         )
     name = its.path.name
     if other.outputs is None or result.outputs is None:
@@ -42,11 +44,11 @@ def _compare(result: Result, twin_format: str, results: tuple[Result, ...], samp
     differ = np.flatnonzero(classes != other.outputs.argmax(axis=1))
     left = differ
     explained = []
-    for variant in FORMATS[twin_format].variants:
+    for variant in FORMATS[counterpart_format].variants:
         if not len(left):
             break
         try:
-            with FORMATS[twin_format].open(its.path, variant=variant) as runner:
+            with FORMATS[counterpart_format].open(its.path, variant=variant) as runner:
                 agrees = runner.run(sample.images[left]).argmax(axis=1) == classes[left]
         except ArtifactError:
             continue  # the file's own verdict tells

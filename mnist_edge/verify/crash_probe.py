@@ -15,7 +15,7 @@ path = pathlib.Path(sys.argv[1])
 file_format = format_of(path)
 image = numpy.eye(28, dtype=numpy.uint8)[None] * numpy.uint8(255)
 ways = [lambda name=name: file_format.open(path, variant=name).run(image) for name in (None, *file_format.variants)]
-for way in (*ways, lambda: file_format.look_inside(path, image)):
+for way in (*ways, lambda: file_format.trace(path, image)):
     try:
         way()
     except MnistEdgeError:

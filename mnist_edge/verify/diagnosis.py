@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import Contract
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.formats.base import Format
-from mnist_edge.formats.inspection import Inside
+from mnist_edge.formats.inspection import Trace
 from mnist_edge.formats.keras.model import LOGITS, inside, load_model, predict_pixels
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify import known_faults as causes
-from mnist_edge.verify.known_faults import Cause
+from mnist_edge.verify.known_faults import Fault
 from mnist_edge.verify.layer_errors import LayerError, candidates, layer_errors, sqnr
 
 FEW = 20
@@ -24,7 +24,7 @@ SAME_NETWORK = 40.0  # dB at the logits: int8 files of the recipes have 40 to 50
 
 
 @dataclass(frozen=True)
-class Witness:
+class KerasModel:
     """Keras's model at hand, with uint8 `images` `[N, 28, 28]` on which files are compared with it."""
 
     path: Path
@@ -41,13 +41,13 @@ class Witness:
         return self.images[:: max(len(self.images) // FEW, 1)]
 
     @cached_property
-    def inside(self) -> Inside:
+    def inside(self) -> Trace:
         """Its kernels, and its layers' outputs on a few images."""
         return inside(self.model, self.few)
 
 
 @dataclass(frozen=True)
-class Look:
+class InternalCheck:
     """What was seen inside a file: faults, the kernel nearest to being one, in dB, and each layer's error.
 
     `unseen` says what could not be compared, and why; `same_network` that the last layer agrees, whatever came before.
@@ -56,38 +56,38 @@ class Look:
     fails otherwise.
     """
 
-    causes: tuple[Cause, ...] = ()
-    suspicions: tuple[Cause, ...] = ()
+    causes: tuple[Fault, ...] = ()
+    suspicions: tuple[Fault, ...] = ()
     worst_kernel: float | None = None
     unseen: str | None = None
     errors: tuple[LayerError, ...] = ()
     same_network: bool = False
 
 
-def look_inside(witness: Witness, file_format: Format, path: Path) -> Look:
+def trace(keras_model: KerasModel, file_format: Format, path: Path) -> InternalCheck:
     """Compare kernels with Keras's, then what the layers give; the first layer that is wrong tells."""
-    keras = witness.inside
+    keras = keras_model.inside
     try:
-        file = file_format.look_inside(path, witness.few)
+        file = file_format.trace(path, keras_model.few)
     except (ArtifactError, MissingRuntime) as error:
-        return Look(unseen=str(error))
+        return InternalCheck(unseen=str(error))
     errors = layer_errors(keras, file)
     kernels, worst, unseen = _of_kernels(keras, file)
     at_end = next((error.sqnr for error in errors if error.layer == keras.tensors[-1][0]), -float("inf"))
     if at_end >= SAME_NETWORK:  # what differs on the way makes no difference in the end: it was rewritten
-        return Look((), (), worst, unseen, errors, same_network=True)
+        return InternalCheck((), (), worst, unseen, errors, same_network=True)
     rewritten = tuple(cause for cause in kernels if cause.name in causes.REWRITES and at_end < causes.SAME)
     found = tuple(cause for cause in kernels if cause.name not in causes.REWRITES)
     if found or rewritten:
-        return Look(found, rewritten, worst, unseen, errors)
-    return Look(*_of_layers(keras, file), worst, unseen, errors)
+        return InternalCheck(found, rewritten, worst, unseen, errors)
+    return InternalCheck(*_of_layers(keras, file), worst, unseen, errors)
 
 
-def _of_kernels(keras: Inside, file: Inside) -> tuple[list[Cause], float | None, str | None]:
+def _of_kernels(keras: Trace, file: Trace) -> tuple[list[Fault], float | None, str | None]:
     """Give the faulty kernels, the signal-to-noise ratio of the worst in dB, and why they cannot be compared."""
     if not keras.kernels or len(keras.kernels) != len(file.kernels):
         return [], None, f"{len(file.kernels)} kernels in the file do not pair up with Keras's {len(keras.kernels)}"
-    found: list[Cause] = []
+    found: list[Fault] = []
     worst = float("inf")
     for index, (right, kernel) in enumerate(zip(keras.kernels, file.kernels, strict=True)):
         picture = _picture(keras, index)
@@ -101,7 +101,7 @@ def _of_kernels(keras: Inside, file: Inside) -> tuple[list[Cause], float | None,
     return found, worst, None
 
 
-def _of_layers(keras: Inside, file: Inside) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
+def _of_layers(keras: Trace, file: Trace) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
     """Give the fault of the first layer that has one (later ones inherit it), and what may be one.
 
     That another tensor is right makes a fault a suspicion: a file may compute the same numbers in another unit first.
@@ -109,8 +109,8 @@ def _of_layers(keras: Inside, file: Inside) -> tuple[tuple[Cause, ...], tuple[Ca
     for layer, values in keras.tensors:
         if values.shape[1:] == (10,) and layer != LOGITS:
             continue  # probabilities are compared as outputs
-        faults: list[Cause] = []
-        suspicions: list[Cause] = []
+        faults: list[Fault] = []
+        suspicions: list[Fault] = []
         right = False
         for _, tensor in candidates(values, file):
             # int8 logits may saturate below, where no class has a chance
@@ -123,7 +123,7 @@ def _of_layers(keras: Inside, file: Inside) -> tuple[tuple[Cause, ...], tuple[Ca
     return (), ()
 
 
-def _picture(keras: Inside, index: int) -> tuple[int, ...]:
+def _picture(keras: Trace, index: int) -> tuple[int, ...]:
     """Give height, width and channels of what a Dense layer's input was flattened from; () where it was no picture."""
     size = keras.kernels[index].values.shape[0]
     if keras.kernels[index].values.ndim != 2:
@@ -149,7 +149,7 @@ class Diagnosis:
     `kernels_good` tells of a file without a known fault that its kernels were compared and are Keras's.
     """
 
-    causes: tuple[Cause, ...]
+    causes: tuple[Fault, ...]
     unseen: str | None = None
     kernels_good: bool = False
 
@@ -161,30 +161,30 @@ class Diagnosis:
         return f"likely cause: {'; '.join(map(str, self.causes))}{unseen}"
 
 
-def diagnose(suspect: Suspect, runner: Runner, witness: Witness | None, look: Look) -> Diagnosis:
+def diagnose(suspect: Suspect, runner: Runner, keras_model: KerasModel | None, look: InternalCheck) -> Diagnosis:
     """Name the cause. What explains the outputs as a whole comes first, then what was seen inside the network."""
     at_ends = tuple(_at_the_ends(suspect, runner))
     behind = tuple(causes.of_outputs(suspect.keras, suspect.outputs))
     if behind:
         return Diagnosis(at_ends + behind)
-    before = tuple(_before_the_network(suspect, runner, witness))
+    before = tuple(_before_the_network(suspect, runner, keras_model))
     inside = before or look.causes or look.suspicions
     kernels_good = look.worst_kernel is not None and look.worst_kernel >= causes.SAME
     return Diagnosis(at_ends + inside, None if inside else look.unseen, kernels_good and not inside)
 
 
-def _at_the_ends(suspect: Suspect, runner: Runner) -> Iterator[Cause]:
+def _at_the_ends(suspect: Suspect, runner: Runner) -> Iterator[Fault]:
     """Hold the file's own ends to its contract."""
-    for line in suspect.contract.breaches(runner.ends) if runner.ends else ():
+    for line in suspect.contract.mismatches(runner.io_specs) if runner.io_specs else ():
         kinds = {"labels": "labels shifted", "zero point": "wrong zero point", "scale": "wrong scale"}
-        yield Cause(next((kind for word, kind in kinds.items() if word in line), "broken contract"), line)
+        yield Fault(next((kind for word, kind in kinds.items() if word in line), "broken contract"), line)
 
 
-def _before_the_network(suspect: Suspect, runner: Runner, witness: Witness | None) -> Iterator[Cause]:
+def _before_the_network(suspect: Suspect, runner: Runner, keras_model: KerasModel | None) -> Iterator[Fault]:
     """Give Keras other images; where it is not at hand, give the file a black one."""
-    if witness is None:
+    if keras_model is None:
         if causes.same_as_black(suspect.outputs, runner.run(np.zeros((1, 28, 28), np.uint8))):
-            yield Cause("normalization applied twice", "every image gets nearly the answer of a black one")
+            yield Fault("normalization applied twice", "every image gets nearly the answer of a black one")
         return
     pixels = suspect.images.astype(np.float32) / np.float32(255)
-    yield from causes.of_inputs(lambda changed: predict_pixels(witness.model, changed), pixels, suspect.outputs)
+    yield from causes.of_inputs(lambda changed: predict_pixels(keras_model.model, changed), pixels, suspect.outputs)

@@ -31,7 +31,7 @@ REWRITES = {
 
 
 @dataclass(frozen=True)
-class Cause:
+class Fault:
     """A likely cause in a few words, and what speaks for it."""
 
     name: str
@@ -52,23 +52,23 @@ def explains(keras: Array, before: Array, after: Array) -> bool:
     return now < 0.02 and now < was / 4 and agreement(keras, after) > 0.95
 
 
-def of_outputs(keras: Array, outputs: Array) -> Iterator[Cause]:
+def of_outputs(keras: Array, outputs: Array) -> Iterator[Fault]:
     """Test what may be wrong between the last layer and the output; both are `[N, 10]`."""
     sums = outputs.sum(axis=1)
     if not np.isfinite(outputs).all():
-        yield Cause("the file gives numbers that are not finite", f"{(~np.isfinite(outputs)).sum()} of them")
+        yield Fault("the file gives numbers that are not finite", f"{(~np.isfinite(outputs)).sum()} of them")
         return
     if explains(keras, outputs, softmax(outputs)):
         evidence = f"its ten outputs sum to {np.median(sums):.2f}, and Softmax of them gives Keras's probabilities"
-        yield Cause("Softmax missing", evidence)
+        yield Fault("Softmax missing", evidence)
     if explains(softmax(keras), keras, outputs):
-        yield Cause("Softmax applied twice", "Softmax of Keras's probabilities gives what the file gives")
+        yield Fault("Softmax applied twice", "Softmax of Keras's probabilities gives what the file gives")
     yield from _wrapped(keras, outputs)
     yield from _permuted(keras, outputs)
     yield from _affine(keras, outputs)
 
 
-def _wrapped(keras: Array, outputs: Array) -> Iterator[Cause]:
+def _wrapped(keras: Array, outputs: Array) -> Iterator[Fault]:
     """1.0 is 256 steps of 1/256, which an 8-bit number cannot hold: it wraps around to 0."""
     top = keras.argmax(axis=1)
     sure = keras.max(axis=1) > 1 - 1 / 512
@@ -76,14 +76,14 @@ def _wrapped(keras: Array, outputs: Array) -> Iterator[Cause]:
     wrapped = sure & (given < 1 / 64)
     rest = ~sure & (keras.max(axis=1) < 1 - 1 / 128)
     if sure.sum() and wrapped.sum() > 0.5 * sure.sum() and (given[rest] > 0.25).mean() > 0.9:
-        yield Cause(
+        yield Fault(
             "int8 Softmax wraps",
             f"{wrapped.sum()} of the {sure.sum()} images of which Keras is surest (over 511/512) get a probability "
             "near 0, the others do not",
         )
 
 
-def _permuted(keras: Array, outputs: Array) -> Iterator[Cause]:
+def _permuted(keras: Array, outputs: Array) -> Iterator[Fault]:
     """Find the order of classes that gives Keras's answers back."""
     table = np.zeros((10, 10))
     np.add.at(table, (keras.argmax(axis=1), outputs.argmax(axis=1)), 1)
@@ -93,25 +93,25 @@ def _permuted(keras: Array, outputs: Array) -> Iterator[Cause]:
         return
     shift = (order - np.arange(10)) % 10
     if len(set(shift.tolist())) == 1:
-        yield Cause("labels shifted", f"output {shift[0]} stands for digit 0, and so on: shifted back, Keras agrees")
+        yield Fault("labels shifted", f"output {shift[0]} stands for digit 0, and so on: shifted back, Keras agrees")
     else:
         evidence = ", ".join(f"digit {digit} is at output {order[digit]}" for digit in moved)
-        yield Cause("swapped channels in the output", evidence)
+        yield Fault("swapped channels in the output", evidence)
 
 
-def _affine(keras: Array, outputs: Array) -> Iterator[Cause]:
+def _affine(keras: Array, outputs: Array) -> Iterator[Fault]:
     """Fit output = scale × Keras's + offset."""
     scale, offset = np.polyfit(keras.ravel().astype(np.float64), outputs.ravel().astype(np.float64), 1)
     if not 0.05 < abs(scale) < 1e4 or not explains(keras, outputs, (outputs - np.float32(offset)) / np.float32(scale)):
         return
     if abs(scale - 1) < 0.02:
         evidence = f"every probability is {offset:+.3f} off, {offset * 256:+.0f} steps of 1/256"
-        yield Cause("wrong zero point at the output", evidence)
+        yield Fault("wrong zero point at the output", evidence)
     else:
-        yield Cause("wrong scale at the output", f"outputs are {scale:.3f} × Keras's {offset:+.3f}")
+        yield Fault("wrong scale at the output", f"outputs are {scale:.3f} × Keras's {offset:+.3f}")
 
 
-def of_inputs(keras: Callable[[Array], Array], pixels: Array, outputs: Array) -> Iterator[Cause]:
+def of_inputs(keras: Callable[[Array], Array], pixels: Array, outputs: Array) -> Iterator[Fault]:
     """Test what may be done to the image: Keras, given that image, gives what the file gives.
 
     Args:
@@ -128,15 +128,15 @@ def of_inputs(keras: Callable[[Array], Array], pixels: Array, outputs: Array) ->
     }
     for name, (how, changed) in done.items():
         if explains(keras(changed), usual, outputs):
-            yield Cause(name, f"Keras gives the same answers when its image is {how}")
+            yield Fault(name, f"Keras gives the same answers when its image is {how}")
     few = slice(None, None, max(len(pixels) // 100, 1))
     steps = min(range(-128, 129, 8), key=lambda k: float(np.abs(keras(pixels[few] + k / 255) - outputs[few]).mean()))
     if steps and explains(keras(np.asarray(pixels + steps / 255, np.float32)), usual, outputs):
         evidence = f"Keras gives nearly the same answers when about {steps:+d} is added to every pixel"
-        yield Cause("wrong zero point at the input", evidence)
+        yield Fault("wrong zero point at the input", evidence)
 
 
-def of_kernel(right: Kernel, found: Kernel, ours: Array, picture: tuple[int, ...]) -> Iterator[Cause]:
+def of_kernel(right: Kernel, found: Kernel, ours: Array, picture: tuple[int, ...]) -> Iterator[Fault]:
     """Compare a layer's kernel with Keras's.
 
     Args:
@@ -151,45 +151,45 @@ def of_kernel(right: Kernel, found: Kernel, ours: Array, picture: tuple[int, ...
     for other in _layouts(right, found.layout, theirs.shape, picture):
         if sqnr(other, theirs) >= SAME:
             evidence = f"the weights of {layer} are Keras's in another order of axes"
-            yield Cause(LAYOUT, evidence)
+            yield Fault(LAYOUT, evidence)
             return
     channel = found.layout.index("O")
     flat, right_flat = (np.moveaxis(array, channel, 0).reshape(array.shape[channel], -1) for array in (theirs, ours))
     yield from _kernel_faults(layer, right_flat, flat)
 
 
-def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Cause]:
+def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Fault]:
     """Compare kernels as `[channels out, weights]`."""
     order = _match(right, found)
     if order is not None and sqnr(right, found[order]) >= SAME:
         moved = np.flatnonzero(order != np.arange(len(order)))
         where = f"{moved[0]} and {moved[1]}" if len(moved) == 2 else f"{len(moved)} of {len(order)}"
-        yield Cause("swapped channels", f"output channels {where} of {layer} have each other's weights")
+        yield Fault("swapped channels", f"output channels {where} of {layer} have each other's weights")
         return
     columns = _match(right.T, found.T) if right.shape[1] <= WIDE else None
     if columns is not None and sqnr(right, found[:, columns]) >= SAME:
         moved = np.flatnonzero(columns != np.arange(len(columns)))
-        yield Cause("swapped channels", f"{len(moved)} input channels of {layer} have each other's weights")
+        yield Fault("swapped channels", f"{len(moved)} input channels of {layer} have each other's weights")
         return
     offset = (found - right).mean(axis=1, keepdims=True)
     if sqnr(right, found - offset) >= SAME:
         evidence = f"every weight of {layer} is off by {_span(offset)}; less that, they are Keras's"
-        yield Cause("wrong zero point", evidence)
+        yield Fault("wrong zero point", evidence)
         return
     ratio = (found * right).sum(axis=1, keepdims=True) / np.maximum((right * right).sum(axis=1, keepdims=True), 1e-30)
     if sqnr(right * ratio, found) >= SAME:
         if np.ptp(ratio) < 0.02 * np.abs(ratio).max():
-            yield Cause(SCALE, f"every weight of {layer} is {_span(ratio)} × Keras's")
+            yield Fault(SCALE, f"every weight of {layer} is {_span(ratio)} × Keras's")
         else:
             evidence = f"the channels of {layer} are {_span(ratio)} × Keras's, each in itself the same"
-            yield Cause(CHANNEL_SCALES, evidence)
+            yield Fault(CHANNEL_SCALES, evidence)
         return
     levels = max(len(np.unique(row)) for row in found) if found.shape[1] > LEVELS else len(np.unique(found))
     if levels <= LEVELS and sqnr(right, found) >= ROUNDED:
         evidence = (
             f"a channel of {layer} has at most {levels} different values; {sqnr(right, found):.0f} dB over the error"
         )
-        yield Cause("weights rounded to 4 bits", evidence)
+        yield Fault("weights rounded to 4 bits", evidence)
 
 
 def _span(values: Array) -> str:
@@ -234,7 +234,7 @@ def _layouts(right: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[
         yield rows.reshape(rows.shape[::-1]).T.reshape(shape)
 
 
-def of_activations(layer: str, right: Array, found: Array) -> Iterator[Cause]:
+def of_activations(layer: str, right: Array, found: Array) -> Iterator[Fault]:
     """Compare a layer's output, `[N, …, channels]`, with Keras's, where its kernel is right."""
     if sqnr(right, found) >= SAME:
         return
@@ -242,19 +242,19 @@ def of_activations(layer: str, right: Array, found: Array) -> Iterator[Cause]:
     order = _match(right_flat, flat)
     if order is not None and sqnr(right_flat, flat[order]) >= SAME:
         moved = np.flatnonzero(order != np.arange(len(order)))
-        yield Cause("swapped channels", f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged")
+        yield Fault("swapped channels", f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged")
         return
     needed = max(SAME - 5, sqnr(right, found) + GAIN)
     offset = np.median(found - right)
     if sqnr(right, found - offset) >= needed:
-        yield Cause("wrong zero point", f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's")
+        yield Fault("wrong zero point", f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's")
         return
     ratio = float((found * right).sum() / max(float((right * right).sum()), 1e-30))
     if ratio and sqnr(right, found / np.float32(ratio)) >= needed:
-        yield Cause(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
+        yield Fault(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
 
 
-def of_range(layer: str, right: Array, found: Array) -> Iterator[Cause]:
+def of_range(layer: str, right: Array, found: Array) -> Iterator[Fault]:
     """Tell whether a layer's output is Keras's but for what lies beyond its range; calibration may have chosen that."""
     before, clipped = sqnr(right, found), np.clip(right, found.min(), found.max())
     share = float(saturated(right, found).mean())
@@ -263,7 +263,7 @@ def of_range(layer: str, right: Array, found: Array) -> Iterator[Cause]:
             f"{share:.1%} of {layer}'s output stops at {found.min():.3g} or {found.max():.3g}, "
             f"Keras's goes from {right.min():.3g} to {right.max():.3g}"
         )
-        yield Cause("wrong zero point or range", evidence)
+        yield Fault("wrong zero point or range", evidence)
 
 
 def same_as_black(outputs: Array, black: Array) -> bool:

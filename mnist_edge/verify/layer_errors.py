@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.inspection import Inside
+from mnist_edge.formats.inspection import Trace
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def saturated(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> ND
     return np.asarray(below | above)
 
 
-def candidates(values: NDArray[np.float32], inside: Inside) -> list[tuple[str, NDArray[np.float32]]]:
+def candidates(values: NDArray[np.float32], inside: Trace) -> list[tuple[str, NDArray[np.float32]]]:
     """Give the tensors of the shape of a layer's output, also as a Relu leaves them, which may come later in a file."""
     found = [(name, tensor) for name, tensor in inside.tensors if tensor.shape == values.shape]
     if values.min() >= 0:
@@ -56,7 +56,7 @@ def candidates(values: NDArray[np.float32], inside: Inside) -> list[tuple[str, N
     return found
 
 
-def layer_errors(keras: Inside, other: Inside) -> tuple[LayerError, ...]:
+def layer_errors(keras: Trace, other: Trace) -> tuple[LayerError, ...]:
     """Compare two looks inside over the same images; layers for which the file has no tensor are left out."""
     errors = []
     for layer, values in keras.tensors:

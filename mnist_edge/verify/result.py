@@ -12,9 +12,9 @@ from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import Comparison, Interval, Pair, all_pairs
 from mnist_edge.formats import runtime_versions
 from mnist_edge.formats.inspection import Footprint
-from mnist_edge.verify.diagnosis import Diagnosis, Look
-from mnist_edge.verify.tolerances import Finding
-from mnist_edge.verify.variants import PathResult
+from mnist_edge.verify.diagnosis import Diagnosis, InternalCheck
+from mnist_edge.verify.tolerances import ToleranceResult
+from mnist_edge.verify.variants import VariantResult
 
 KERAS_NAME = "Keras"
 
@@ -41,7 +41,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Result:
+class ArtifactResult:
     """The verdict on one artifact. Where it could not be run, there is no comparison and no outputs.
 
     `reasons` say why it failed or was skipped, `notes` what is worth knowing of one that did not. `on_host` compares
@@ -53,12 +53,12 @@ class Result:
     status: Status
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ToleranceResult, ...] = ()
     comparison: Comparison | None = None
     interval: Interval | None = None
     on_host: Comparison | None = None
-    paths: tuple[PathResult, ...] = ()
-    look: Look | None = None
+    variants: tuple[VariantResult, ...] = ()
+    internal_check: InternalCheck | None = None
     diagnosis: Diagnosis | None = None
     outputs: NDArray[np.float32] | None = None
     footprint: Footprint | None = None
@@ -74,14 +74,14 @@ class Check:
 
 
 @dataclass(frozen=True)
-class ParityReport:
+class VerifyReport:
     """All verdicts, and on what they rest; `manifest` is None where a file was checked that we did not export."""
 
     model: str
     dataset: str
     manifest: Manifest | None
     sample: Sample
-    results: tuple[Result, ...]
+    results: tuple[ArtifactResult, ...]
     checks: tuple[Check, ...]
     host: Host = field(default_factory=Host.read)
     versions: dict[str, str] = field(default_factory=runtime_versions)
@@ -90,8 +90,13 @@ class ParityReport:
         """Every verdict, of artifacts and of checks."""
         return [result.status for result in self.results] + [check.status for check in self.checks]
 
-    def good(self, strict: bool = False) -> bool:
-        """Tell whether nothing failed and, where `strict`, nothing was skipped."""
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed; what was skipped is in `statuses`."""
+        return self.passes()
+
+    def passes(self, strict: bool = False) -> bool:
+        """Return whether nothing failed and, where `strict`, nothing was skipped."""
         bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
         return not bad & set(self.statuses())
 

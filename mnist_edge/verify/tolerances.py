@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ToleranceError
 from mnist_edge.core.metrics import Comparison
-from mnist_edge.core.reference import Yardstick
+from mnist_edge.core.reference import KerasVariation
 
 WORDS = {
     "drop": ("accuracy lost against Keras", "points"),
@@ -37,7 +37,7 @@ Given = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Limit:
+class Tolerance:
     """One criterion: the largest value that passes, and where it comes from."""
 
     name: str
@@ -56,19 +56,19 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ToleranceResult:
     """A limit beside the smallest one that would have passed."""
 
-    limit: Limit
-    needed: float
+    limit: Tolerance
+    measured: float
 
     @property
-    def good(self) -> bool:
+    def passed(self) -> bool:
         """Whether it holds; NaN does not."""
-        return self.needed <= self.limit.allowed
+        return self.measured <= self.limit.allowed
 
     def __str__(self) -> str:
-        needed, allowed = figure(self.needed), figure(self.limit.allowed)
+        needed, allowed = figure(self.measured), figure(self.limit.allowed)
         return f"{self.limit.words} is {needed}, allowed {allowed} {self.limit.unit}: {self.limit.origin}"
 
 
@@ -81,88 +81,98 @@ def figure(value: float) -> str:
 
 def limits(
     precision: Precision,
-    measured: Yardstick,
-    gaps: NDArray[np.float64],
+    measured: KerasVariation,
+    logit_margins: NDArray[np.float64],
     full_integer: bool = False,
     same_runtime: bool = True,
     given: Given | None = None,
-) -> tuple[Limit, ...]:
+) -> tuple[Tolerance, ...]:
     """Give the limits of a precision.
 
     Args:
         precision: of the file.
         measured: what was taken at export.
-        gaps: Keras's lead of the first over the second logit on each image, `[N]`.
+        logit_margins: Keras's lead of the first over the second logit on each image, `[N]`.
         full_integer: the output is int8.
         same_runtime: the runtime here has the version of the exporting host's.
         given: the user's own limits.
     """
-    spread = f"{SPREADS} × the spread of Keras itself, {measured.spread:.1e} over {len(measured.runs)} ways to run it"
-    float32 = Limit("difference", SPREADS * measured.spread, spread)
-    found = [_drop(len(gaps))]
+    spread = (
+        f"{SPREADS} × the spread of Keras itself, {measured.run_to_run:.1e} over {len(measured.runs)} ways to run it"
+    )
+    float32 = Tolerance("difference", SPREADS * measured.run_to_run, spread)
+    found = [_drop(len(logit_margins))]
     if precision is Precision.FLOAT32:
-        found += [float32, Limit("host", float32.allowed, float32.origin)]
+        found += [float32, Tolerance("host", float32.allowed, float32.origin)]
     elif precision is Precision.FLOAT16:
-        half = f"{HALVES} × what half a float16 unit on every weight makes in Keras, {measured.half:.1e}"
-        found.append(Limit("difference", HALVES * measured.half + float32.allowed, f"{half}, plus float32's"))
+        half = f"{HALVES} × what half a float16 unit on every weight makes in Keras, {measured.float16_rounding:.1e}"
+        found.append(
+            Tolerance("difference", HALVES * measured.float16_rounding + float32.allowed, f"{half}, plus float32's")
+        )
     else:
-        found.append(Limit("steps", STEPS, f"a step is the widest span of the logits in 8 bits, {measured.step:.3f}"))
-        found += [_noise(len(gaps), full_integer), _flips(gaps, measured.step)]
+        found.append(
+            Tolerance("steps", STEPS, f"a step is the widest span of the logits in 8 bits, {measured.logit_step:.3f}")
+        )
+        found += [_noise(len(logit_margins), full_integer), _flips(logit_margins, measured.logit_step)]
     if precision is not Precision.FLOAT32:
         found.append(_host(precision, measured, full_integer, same_runtime))
     return tuple(_overridden(found, precision, given or {}))
 
 
-def path_margin(precision: Precision, measured: Yardstick) -> float:
+def path_margin(precision: Precision, measured: KerasVariation) -> float:
     """Give the margin up to which one file, computed in two ways, may change a class: one step, or float's spread."""
-    return math.tanh(measured.step) if precision in QUANTIZED else 2 * SPREADS * measured.spread
+    return math.tanh(measured.logit_step) if precision in QUANTIZED else 2 * SPREADS * measured.run_to_run
 
 
-def _drop(count: int) -> Limit:
+def _drop(count: int) -> Tolerance:
     if DROP * count < 100 * LEAST:
-        return Limit("drop", 100 * LEAST / count, f"{LEAST} images, as {DROP:g} points of {count} are fewer")
-    return Limit("drop", DROP, "the project's promise")
+        return Tolerance("drop", 100 * LEAST / count, f"{LEAST} images, as {DROP:g} points of {count} are fewer")
+    return Tolerance("drop", DROP, "the project's promise")
 
 
-def _noise(count: int, full_integer: bool) -> Limit:
+def _noise(count: int, full_integer: bool) -> Tolerance:
     steps = NOISE_INT8_SOFTMAX if full_integer else NOISE
     origin = f"{steps} step{'s, one for the int8 Softmax' if full_integer else ''}, plus what {count} images leave open"
-    return Limit("noise", steps * (1 + 10 / math.sqrt(count)), origin)
+    return Tolerance("noise", steps * (1 + 10 / math.sqrt(count)), origin)
 
 
-def _flips(gaps: NDArray[np.float64], step: float) -> Limit:
+def _flips(logit_margins: NDArray[np.float64], step: float) -> Tolerance:
     """Expect each image to flip as often as normal noise of one step exceeds its gap; allow three deviations more."""
-    close = gaps[gaps < 8 * step] / step
+    close = logit_margins[logit_margins < 8 * step] / step
     expected = sum(math.erfc(gap / math.sqrt(2)) / 2 for gap in close.tolist())
     allowed = math.ceil(expected + 3 * math.sqrt(expected))
-    return Limit("flips", allowed, f"noise of one step on Keras's margins flips {expected:.1f}, plus 3 deviations")
+    return Tolerance("flips", allowed, f"noise of one step on Keras's margins flips {expected:.1f}, plus 3 deviations")
 
 
-def _host(precision: Precision, measured: Yardstick, full_integer: bool, same_runtime: bool) -> Limit:
-    one_step = math.tanh(measured.step / 2)
+def _host(precision: Precision, measured: KerasVariation, full_integer: bool, same_runtime: bool) -> Tolerance:
+    one_step = math.tanh(measured.logit_step / 2)
     if precision is Precision.FLOAT16:
-        return Limit("host", SPREADS * measured.spread, f"{SPREADS} × the spread of Keras itself")
+        return Tolerance("host", SPREADS * measured.run_to_run, f"{SPREADS} × the spread of Keras itself")
     if not same_runtime:
-        return Limit("host", one_step, "one step of a logit, which another version of the runtime may round otherwise")
+        return Tolerance(
+            "host", one_step, "one step of a logit, which another version of the runtime may round otherwise"
+        )
     if full_integer:
-        return Limit("host", INT8_SOFTMAX, "one step of an int8 Softmax, 1/256")
+        return Tolerance("host", INT8_SOFTMAX, "one step of an int8 Softmax, 1/256")
     if precision is Precision.DYNAMIC:
-        return Limit("host", one_step, "one step of a logit: activations are quantized at every call")
+        return Tolerance("host", one_step, "one step of a logit: activations are quantized at every call")
     if precision is Precision.INT16X8:
-        return Limit("host", INT16_SOFTMAX, "four steps of an int16 Softmax, 1/32768 each")
-    return Limit("host", FLOAT_SOFTMAX, "eight units in the last place of a float Softmax")
+        return Tolerance("host", INT16_SOFTMAX, "four steps of an int16 Softmax, 1/32768 each")
+    return Tolerance("host", FLOAT_SOFTMAX, "eight units in the last place of a float Softmax")
 
 
-def _overridden(found: Iterable[Limit], precision: Precision, given: Given) -> list[Limit]:
+def _overridden(found: Iterable[Tolerance], precision: Precision, given: Given) -> list[Tolerance]:
     by_name = {limit.name: limit for limit in found}
     for key, value in given.items():
         of, _, name = key.rpartition(".")
         if of == precision or (not of and f"{precision}.{name}" not in given):
-            by_name[name] = Limit(name, value, "set by you")
+            by_name[name] = Tolerance(name, value, "set by you")
     return list(by_name.values())
 
 
-def judge(limits: Iterable[Limit], found: Comparison, on_host: Comparison | None, step: float) -> tuple[Finding, ...]:
+def judge(
+    limits: Iterable[Tolerance], found: Comparison, on_host: Comparison | None, step: float
+) -> tuple[ToleranceResult, ...]:
     """Hold a comparison with Keras, and one with the exporting host's outputs where there are any, to the limits."""
     needed = {
         "drop": found.drop,
@@ -173,7 +183,7 @@ def judge(limits: Iterable[Limit], found: Comparison, on_host: Comparison | None
     }
     if on_host is not None:
         needed["host"] = on_host.largest_difference
-    return tuple(Finding(limit, needed[limit.name]) for limit in limits if limit.name in needed)
+    return tuple(ToleranceResult(limit, needed[limit.name]) for limit in limits if limit.name in needed)
 
 
 def parse(content: Mapping[str, Any], source: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class PathResult:
+class VariantResult:
     """One way to compute a file, beside the default: which images change class, their margins, largest difference.
 
     `allowed` is the margin up to which rounding may change a class; `error` says why the file does not run so.
@@ -31,19 +31,19 @@ class PathResult:
     error: str | None = None
 
     @property
-    def good(self) -> bool:
+    def passed(self) -> bool:
         """Whether the classes are the same, but for images on which rounding may decide."""
         return self.error is None and max(self.margins, default=0.0) <= self.allowed
 
 
-def other_paths(
+def run_variants(
     file_format: Format,
     path: Path,
     any_batch: bool,
     images: NDArray[np.uint8],
     usual: NDArray[np.float32],
     allowed: float,
-) -> Iterator[PathResult]:
+) -> Iterator[VariantResult]:
     """Run a file in every way that its runtime and its shape allow.
 
     Args:
@@ -56,7 +56,7 @@ def other_paths(
     """
     threads = max(os.cpu_count() or 1, 2)
     settings: dict[str, dict[str, Any]] = {name: {"variant": name} for name in file_format.variants}
-    if file_format.target is None:
+    if file_format.platform is None:
         settings[f"{threads} threads"] = {"threads": threads}
     if any_batch:
         settings[f"batch {BATCH}"] = {"batch": BATCH}
@@ -65,8 +65,8 @@ def other_paths(
             with file_format.open(path, **setting) as runner:
                 outputs = runner.run(images)
         except ArtifactError as error:
-            yield PathResult(name, (), (), float("nan"), allowed, str(error))
+            yield VariantResult(name, (), (), float("nan"), allowed, str(error))
             continue
         flips = np.flatnonzero(outputs.argmax(axis=1) != usual.argmax(axis=1))
         largest = float(np.nan_to_num(np.abs(outputs - usual), nan=1.0).max())
-        yield PathResult(name, tuple(flips.tolist()), tuple(margins(usual[flips]).tolist()), largest, allowed)
+        yield VariantResult(name, tuple(flips.tolist()), tuple(margins(usual[flips]).tolist()), largest, allowed)

@@ -16,12 +16,12 @@ from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.keras.model import FORMAT as KERAS
 from mnist_edge.formats.keras.model import predict
-from mnist_edge.verify.artifact_check import Suite
-from mnist_edge.verify.counterparts import twin_checks
+from mnist_edge.verify.artifact_check import ArtifactChecker
+from mnist_edge.verify.counterparts import counterpart_checks
 from mnist_edge.verify.crash_probe import crash
-from mnist_edge.verify.diagnosis import Witness
+from mnist_edge.verify.diagnosis import KerasModel
 from mnist_edge.verify.known_faults import SAME
-from mnist_edge.verify.result import Check, ParityReport, Result, Sample, Status
+from mnist_edge.verify.result import ArtifactResult, Check, Sample, Status, VerifyReport
 from mnist_edge.verify.tolerances import QUANTIZED, SPREADS, Given
 
 MODEL = "model.keras"
@@ -30,7 +30,7 @@ NAME = "verify.json"
 
 def verify(
     folder: Path, dataset: Dataset | None = None, given: Given | None = None, images: int | None = None
-) -> ParityReport:
+) -> VerifyReport:
     """Check every artifact of a folder against Keras's recorded predictions.
 
     Args:
@@ -51,23 +51,25 @@ def verify(
     if not manifest.artifacts:
         raise FolderError(f"{folder} has no artifact to verify. Export one: mnist-edge export")
     if images is not None:
-        golden, dataset = golden.thinned(images), None
+        golden, dataset = golden.subset(images), None
     sample = _sample(golden, dataset)
     for name in manifest.files:
         if (folder / name).is_file():
             manifest.check(name)
-    witness, why = _witness(folder / MODEL, golden)
-    suite = Suite(golden, sample, witness, why, given or {}, manifest.about.get("versions", {}), ours=True)
+    keras_model, why = _keras_model(folder / MODEL, golden)
+    suite = ArtifactChecker(
+        golden, sample, keras_model, why, given or {}, manifest.about.get("versions", {}), ours=True
+    )
     results = tuple(suite.check(artifact) for artifact in manifest.artifacts)
     _refuse_if_all_skipped(results)
     name = manifest.about["dataset"]["name"]
-    checks = (_recheck(suite), _looks(results), *twin_checks(results, sample), *_floor(manifest))
-    return ParityReport(manifest.model, name, manifest, sample, results, checks)
+    checks = (_recheck(suite), _looks(results), *counterpart_checks(results, sample), *_floor(manifest))
+    return VerifyReport(manifest.model, name, manifest, sample, results, checks)
 
 
 def verify_file(
     path: Path, reference_path: Path, dataset: Dataset | None, precision: Precision | None, given: Given | None = None
-) -> ParityReport:
+) -> VerifyReport:
     """Check a file that need not be ours against the Keras outputs of a `reference.npz`.
 
     Args:
@@ -91,27 +93,27 @@ def verify_file(
         raise ArtifactError(f"{path}: {dead}.")
     golden = reference.Reference.read(reference_path)
     with file_format.open(path) as runner:
-        ends = runner.ends
-    if ends is None:
+        specs = runner.io_specs
+    if specs is None:
         raise ArtifactError(f"{path} does not tell what it takes and gives, so it cannot be checked alone.")
     digest = sha256(path)
     artifact = Artifact(
         path=path,
         format=file_format.name,
         precision=precision or _precision(file_format, path),
-        contract=Contract(*ends, layout="NHWC" if ends[0].shape[-1] == 1 else "NCHW"),
+        contract=Contract(*specs, layout="NHWC" if specs[0].shape[-1] == 1 else "NCHW"),
         bytes=path.stat().st_size,
         sha256=digest,
     )
-    witness, why = _witness(reference_path.parent / MODEL, golden)
+    keras_model, why = _keras_model(reference_path.parent / MODEL, golden)
     ours = golden.sha256.get(path.name) == digest
-    suite = Suite(golden, _sample(golden, dataset), witness, why, given or {}, {}, ours)
+    suite = ArtifactChecker(golden, _sample(golden, dataset), keras_model, why, given or {}, {}, ours)
     results = (suite.check(artifact),)
     checks = [_recheck(suite), _looks(results)]
     if not ours:
         detail = f"{reference_path.name} holds no outputs of this file"
         checks.append(Check("this runtime computes what the exporting host did", Status.SKIPPED, detail))
-    return ParityReport(path.name, f"that of {reference_path}", None, suite.sample, results, tuple(checks))
+    return VerifyReport(path.name, f"that of {reference_path}", None, suite.sample, results, tuple(checks))
 
 
 def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
@@ -136,19 +138,19 @@ def _precision(file_format: Format, path: Path) -> Precision:
     return Precision.FLOAT16 if each < 3 else Precision.FLOAT32
 
 
-def _refuse_if_all_skipped(results: tuple[Result, ...]) -> None:
+def _refuse_if_all_skipped(results: tuple[ArtifactResult, ...]) -> None:
     if all(result.status is Status.SKIPPED for result in results):
         raise MissingRuntime("nothing could be checked: " + "; ".join(dict.fromkeys(r.reasons[0] for r in results)))
 
 
-def _recheck(suite: Suite) -> Check:
+def _recheck(suite: ArtifactChecker) -> Check:
     """Recompute Keras's own predictions where TensorFlow and the model are there."""
     name = f"{reference.NAME} is what Keras computes"
-    if suite.witness is None:
-        return Check(name, Status.SKIPPED, suite.no_witness)
-    outputs = predict(suite.witness.model, suite.sample.images)
+    if suite.keras_model is None:
+        return Check(name, Status.SKIPPED, suite.no_keras_reason)
+    outputs = predict(suite.keras_model.model, suite.sample.images)
     found = compare(suite.sample.keras, outputs, suite.sample.labels)
-    limit = SPREADS * suite.golden.yardstick.spread
+    limit = SPREADS * suite.golden.keras_variation.run_to_run
     good = found.largest_difference <= limit
     detail = (
         f"largest difference {found.largest_difference:.1e} ({limit:.1e} allowed, {SPREADS} × its own spread) over "
@@ -157,10 +159,12 @@ def _recheck(suite: Suite) -> Check:
     return Check(name, Status.PASS if good else Status.FAIL, detail)
 
 
-def _looks(results: tuple[Result, ...]) -> Check:
+def _looks(results: tuple[ArtifactResult, ...]) -> Check:
     """Sum up what was seen inside the files."""
     name = "kernels and layers are Keras's"
-    looks = {result.artifact.path.name: result.look for result in results if result.look is not None}
+    looks = {
+        result.artifact.path.name: result.internal_check for result in results if result.internal_check is not None
+    }
     if faulty := [file for file, look in looks.items() if look.causes]:
         return Check(name, Status.FAIL, f"not in {', '.join(faulty)}")
     unseen = {file: look.unseen for file, look in looks.items() if look.unseen}
@@ -177,13 +181,13 @@ def _looks(results: tuple[Result, ...]) -> Check:
     return Check(name, Status.PASS, f"in {len(looks)} files, {told}")
 
 
-def _witness(path: Path, golden: reference.Reference) -> tuple[Witness | None, str]:
+def _keras_model(path: Path, golden: reference.Reference) -> tuple[KerasModel | None, str]:
     """Give Keras's model where it and TensorFlow are here, else why not."""
     if not path.is_file():
         return None, f"{MODEL} is not here"
     if missing := KERAS.missing():
         return None, missing
-    return Witness(path, golden.images), ""
+    return KerasModel(path, golden.images), ""
 
 
 def _floor(manifest: Manifest) -> tuple[Check, ...]:

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.manifest import Artifact, Manifest
-from mnist_edge.core.metrics import gaps
+from mnist_edge.core.metrics import logit_margins
 from mnist_edge.core.reference import NAME as REFERENCE
 from mnist_edge.core.reference import Reference
-from mnist_edge.deploy.snippets import lacking
+from mnist_edge.deploy.snippets import unsupported_reason
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
 from mnist_edge.verify.tolerances import limits
@@ -104,9 +104,9 @@ def _for_browsers(manifest: Manifest) -> list[Artifact]:
         item
         for item in manifest.artifacts
         if item.format in formats
-        and lacking(item, "js") is None
+        and unsupported_reason(item, "js") is None
         and item.contract.input.shape[0] in (1, None)
-        and item.contract.output.name == Ends().head
+        and item.contract.output.name == IOOptions().head
     ]
     if not found:
         raise FolderError(
@@ -127,7 +127,9 @@ def _about(artifact: Artifact, reference: Reference) -> dict[str, Any]:
     host = None
     if reference.sha256.get(name) == artifact.sha256:
         full_integer = artifact.contract.output.dtype == "int8"
-        allowed = limits(precision, reference.yardstick, gaps(reference.keras), full_integer, same_runtime=False)
+        allowed = limits(
+            precision, reference.keras_variation, logit_margins(reference.keras), full_integer, same_runtime=False
+        )
         host = next(asdict(limit) for limit in allowed if limit.name == "host")
     return {
         "name": name,

@@ -15,7 +15,7 @@ from support import faults
 
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.testing import assert_parity
-from mnist_edge.verify.variants import PathResult
+from mnist_edge.verify.variants import VariantResult
 
 
 def test_a_file_that_we_did_not_export_is_checked_against_a_reference(
@@ -123,7 +123,7 @@ def test_junit_has_a_case_for_each_file_and_check(run: Run, exports: Path, tmp_p
 
 def test_assert_parity_in_the_tests_of_a_project(exports: Path, tmp_path: Path) -> None:
     """A project of its own, with its own limits, run by its own pytest."""
-    assert assert_parity(exports / "mlp", strict=True).good()
+    assert assert_parity(exports / "mlp", strict=True).passed
     bad = shutil.copytree(exports / "mlp", tmp_path / "bad")
     faults.edit_onnx(bad / "mlp-int8.onnx", faults.onnx_scale_of_first_channel)
     faults.resign(bad, "mlp-int8.onnx")
@@ -157,10 +157,10 @@ def test_the_paths_that_a_file_allows_are_run(run: Run, exports: Path, tmp_path:
 
 
 def test_a_path_with_other_classes_is_not_good() -> None:
-    assert PathResult("p", (), (), 0.02, 0.1).good
-    assert PathResult("p", (7,), (0.05,), 0.05, 0.1).good
-    assert not PathResult("p", (7, 9), (0.05, 0.6), 0.6, 0.1).good
-    assert not PathResult("p", (), (), 0.0, 0.1, "does not load").good
+    assert VariantResult("p", (), (), 0.02, 0.1).passed
+    assert VariantResult("p", (7,), (0.05,), 0.05, 0.1).passed
+    assert not VariantResult("p", (7, 9), (0.05, 0.6), 0.6, 0.1).passed
+    assert not VariantResult("p", (), (), 0.0, 0.1, "does not load").passed
 
 
 def test_everything_is_compared_with_everything(run: Run, exports: Path) -> None:

@@ -23,14 +23,14 @@ VARIANTS = """
 import sys
 from pathlib import Path
 from mnist_edge.data import dataset as data
-from mnist_edge.core.manifest import Ends, Precision
+from mnist_edge.core.manifest import IOOptions, Precision
 from mnist_edge.export.exporter import export
 int8, float32 = Precision.INT8, Precision.FLOAT32
 for ends, precision, formats in (
-    (Ends(head="logits", full_integer=True), int8, ("tflite",)),
-    (Ends(full_integer=True), int8, ("tflite",)),
-    (Ends(batch=None), float32, ("onnx", "tflite")),
-    (Ends(batch=4, head="logits"), float32, ("onnx", "tflite")),
+    (IOOptions(head="logits", full_integer=True), int8, ("tflite",)),
+    (IOOptions(full_integer=True), int8, ("tflite",)),
+    (IOOptions(batch=None), float32, ("onnx", "tflite")),
+    (IOOptions(batch=4, head="logits"), float32, ("onnx", "tflite")),
 ):
     export(Path(sys.argv[1]), data.load(), [(name, precision) for name in formats], ends)
 """
@@ -78,7 +78,7 @@ def test_printed_code_gives_the_recorded_outputs(
     images, expected = golden.images[EVERY_TENTH], golden.outputs[name][EVERY_TENTH]
     (artifact,) = (item for item in Manifest.read(path.parent).artifacts if item.path.name == name)
     whole = artifact.contract.output.dtype != "float32"
-    limits = tolerance.limits(artifact.precision, golden.yardstick, np.ones(1), whole, same_runtime=True)
+    limits = tolerance.limits(artifact.precision, golden.keras_variation, np.ones(1), whole, same_runtime=True)
     (limit,) = (item.allowed for item in limits if item.name == "host")
     limit = min(limit, 1e-6) if language == "python" else limit  # the very runtime that recorded
     code = snippet(path, language)

@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import MODELS, Run
 
-from mnist_edge.core.contract import Contract, Ends, Precision
+from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
@@ -24,7 +24,7 @@ ALL = [  # formats for other machines have a test of their own
     for model in MODELS
     for name, item in FORMATS.items()
     for precision in item.precisions
-    if item.target is None
+    if item.platform is None
 ]
 
 
@@ -40,7 +40,7 @@ def test_every_format_precision_and_model_conforms(exports: Path, model: str, na
     manifest = Manifest.read(exports / model)
     (artifact,) = [item for item in manifest.artifacts if item.path == path]
     artifact.check()
-    assert artifact.contract == FORMATS[name].contract(precision, Ends())
+    assert artifact.contract == FORMATS[name].contract(precision, IOOptions())
     golden = Reference.read(manifest.check("reference.npz"))
     with FORMATS[name].open(path) as runner:
         outputs = runner.run(golden.images[:50])
@@ -66,7 +66,7 @@ def test_tflite_ends_signature_and_metadata(exports: Path, model: str, precision
     with zipfile.ZipFile(path) as archive:
         metadata = json.loads(archive.read("mnist-edge.json"))
     assert metadata["precision"] == precision
-    assert Contract.from_json(metadata["contract"]) == FORMATS["tflite"].contract(Precision(precision), Ends())
+    assert Contract.from_json(metadata["contract"]) == FORMATS["tflite"].contract(Precision(precision), IOOptions())
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -84,7 +84,7 @@ def test_onnx_ends_versions_and_metadata(exports: Path, model: str, precision: s
     metadata = {item.key: item.value for item in proto.metadata_props}
     assert metadata["labels"] == "0 1 2 3 4 5 6 7 8 9"
     assert Contract.from_json(json.loads(metadata["contract"])) == FORMATS["onnx"].contract(
-        Precision(precision), Ends()
+        Precision(precision), IOOptions()
     )
 
 

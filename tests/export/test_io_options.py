@@ -33,7 +33,7 @@ def variants(run: Run, exports: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_every_choice_of_ends_gives_the_same_digits(variants: Path, mnist: Dataset, model: str) -> None:
     report = verify(variants / model)
-    assert report.good(strict=True)
+    assert report.passes(strict=True)
     flips = {result.artifact.path.name: result.comparison.flips for result in report.results if result.comparison}
     assert len(flips) == 9 + 4 * 3 + 2
     for name, indices in flips.items():

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from mnist_edge.core.optional import need_keras
+from mnist_edge.core.optional import require_keras
 from mnist_edge.data.dataset import Dataset
 
 
 def build(head: str | None, filters: int = 8) -> Any:
     """A small network with what the recipes do not have: padding, stride, two convolutions, BatchNorm, pooling."""
-    keras = need_keras("a test")
+    keras = require_keras("a test")
     layers = keras.layers
     return keras.Sequential(
         [
@@ -34,7 +34,7 @@ def build(head: str | None, filters: int = 8) -> Any:
 @pytest.fixture(scope="module")
 def own(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a user's models: one ends in Softmax, one in logits, others are of no use."""
-    keras = need_keras("a test")
+    keras = require_keras("a test")
     folder = tmp_path_factory.mktemp("own")
     keras.utils.set_random_seed(1)
     logits = build(None)
@@ -95,7 +95,7 @@ def test_a_budget_that_holds_is_recorded_with_what_was_tried(run: Run, exports: 
 
 
 def test_a_budget_that_cannot_hold_is_refused_after_methods_and_layers(run: Run, own: Path, tmp_path: Path) -> None:
-    from mnist_edge.core.contract import Ends
+    from mnist_edge.core.contract import IOOptions
     from mnist_edge.core.errors import ConversionError
     from mnist_edge.data import dataset as data
     from mnist_edge.export.exporter import source
@@ -104,7 +104,7 @@ def test_a_budget_that_cannot_hold_is_refused_after_methods_and_layers(run: Run,
     run("export", "--from", own / "mine.keras", "--float32", "--format", "onnx", "--out", tmp_path)
     dataset = data.load()
     tried: list[str] = []
-    bench = Bench(source(tmp_path / "mine", dataset), dataset, "onnx", Ends(), tried.append)
+    bench = Bench(source(tmp_path / "mine", dataset), dataset, "onnx", IOOptions(), tried.append)
     with pytest.raises(ConversionError, match=r"no int8 quantization stays within -5"):
         within(bench, -5)  # better than Keras by five points: nothing is
     words = "\n".join(tried)
@@ -129,7 +129,7 @@ def test_tune_latency_measures_candidates_and_keeps_one(run: Run, exports: Path,
 
 def test_kernels_that_a_converter_rewrites_are_no_fault(run: Run, mnist: Dataset, tmp_path: Path) -> None:
     """Rescaling, Permute and BatchNorm before and behind a Relu: converters fold them into kernels, each in its way."""
-    keras = need_keras("a test")
+    keras = require_keras("a test")
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -160,7 +160,7 @@ def test_kernels_that_a_converter_rewrites_are_no_fault(run: Run, mnist: Dataset
 
 def test_layers_that_cannot_be_paired_are_skipped_not_guessed(run: Run, mnist: Dataset, tmp_path: Path) -> None:
     """A wide and deep network, and a transposed convolution with BatchNorm: verified, but for the kernels."""
-    keras = need_keras("a test")
+    keras = require_keras("a test")
     layers = keras.layers
     image = keras.Input((28, 28, 1))
     deep = layers.Conv2DTranspose(4, 3, strides=2)(layers.Conv2D(4, 3, strides=2, activation="relu")(image))

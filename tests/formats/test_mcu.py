@@ -14,7 +14,7 @@ from conftest import MODELS, Run
 from rich.console import Console
 from support.micro import outputs_of
 
-from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
@@ -24,7 +24,7 @@ from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.report import html as page
 from mnist_edge.report import json as as_json
 from mnist_edge.report import verify_tables as report_verify
-from mnist_edge.verify.result import ParityReport, Status
+from mnist_edge.verify.result import Status, VerifyReport
 from mnist_edge.verify.verify import verify
 
 
@@ -45,10 +45,10 @@ def test_every_model_conforms(mcu: Path, model: str) -> None:
     manifest = Manifest.read(mcu / model)
     (artifact,) = [item for item in manifest.artifacts if item.path == path]
     artifact.check()
-    assert artifact.contract == file_format.contract(Precision.INT8, Ends(full_integer=True))
+    assert artifact.contract == file_format.contract(Precision.INT8, IOOptions(full_integer=True))
     golden = Reference.read(manifest.check("reference.npz"))
     with file_format.open(path) as runner:
-        assert artifact.contract.breaches(runner.ends or pytest.fail("no ends")) == []
+        assert artifact.contract.mismatches(runner.io_specs or pytest.fail("no ends")) == []
         outputs = runner.run(golden.images)
         runner.invoke()
     assert np.array_equal(outputs, golden.outputs[path.name])
@@ -66,15 +66,15 @@ def test_the_same_class_as_tflite_on_all_reference_images(mcu: Path, model: str)
 
 
 @pytest.fixture(scope="module")
-def reports(mcu: Path) -> dict[str, ParityReport]:
+def reports(mcu: Path) -> dict[str, VerifyReport]:
     """What verify says of each recipe over the golden images."""
     return {model: verify(mcu / model) for model in MODELS}
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_verify_says_so_with_arena_and_flash(reports: dict[str, ParityReport], model: str) -> None:
+def test_verify_says_so_with_arena_and_flash(reports: dict[str, VerifyReport], model: str) -> None:
     report = reports[model]
-    assert report.good(strict=True)
+    assert report.passes(strict=True)
     checks = [check for check in report.checks if check.name == "TensorFlow Lite Micro gives TFLite's classes"]
     assert len(checks) == (2 if model == "cnn" else 1)
     assert all("on all 1000 images" in check.detail for check in checks)
@@ -83,13 +83,13 @@ def test_verify_says_so_with_arena_and_flash(reports: dict[str, ParityReport], m
             content, told = c_source.read(result.artifact.path)
             assert result.footprint is not None
             assert (result.footprint.flash, result.footprint.arena) == (len(content), told["arena"])
-            assert result.paths == ()  # its runtime has no threads and no delegates
+            assert result.variants == ()  # its runtime has no threads and no delegates
             (twin,) = [
                 item for item in report.results if item.artifact.path == result.artifact.path.with_suffix(".tflite")
             ]
-            assert result.look is not None
-            assert twin.look is not None
-            assert result.look.worst_kernel == twin.look.worst_kernel
+            assert result.internal_check is not None
+            assert twin.internal_check is not None
+            assert result.internal_check.worst_kernel == twin.internal_check.worst_kernel
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -130,7 +130,7 @@ def test_bench_and_predict(run: Run, mcu: Path, mnist: Dataset, tmp_path: Path) 
     assert "seven.png: 7 (" in done.stdout
 
 
-def test_reports_tell_arena_and_flash(reports: dict[str, ParityReport]) -> None:
+def test_reports_tell_arena_and_flash(reports: dict[str, VerifyReport]) -> None:
     report = reports["mlp"]
     found = as_json.verify(report, strict=True)
     (footprint,) = [item["footprint"] for item in found["results"] if item["footprint"]]
@@ -173,12 +173,14 @@ def test_what_contradicts_itself_is_one_line(run: Run, tmp_path: Path, line: str
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("ends", [Ends(), Ends(full_integer=True), Ends(batch=None)], ids=["default", "io8", "any"])
-def test_it_is_made_on_request_alone(ends: Ends) -> None:
+@pytest.mark.parametrize(
+    "ends", [IOOptions(), IOOptions(full_integer=True), IOOptions(batch=None)], ids=["default", "io8", "any"]
+)
+def test_it_is_made_on_request_alone(ends: IOOptions) -> None:
     pairs, refused = possible(Precision, (), ends)
     assert "c" not in {name for name, _ in pairs}
     assert not [reason for reason in refused if "microcontroller" in reason]
-    assert possible([Precision.INT8], ("c",), Ends(full_integer=True))[0] == [("c", Precision.INT8)]
+    assert possible([Precision.INT8], ("c",), IOOptions(full_integer=True))[0] == [("c", Precision.INT8)]
 
 
 def test_a_tuned_array_takes_over_what_was_found_for_its_twin(run: Run, mcu: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def caught(folder: Path, cause: str) -> None:
     report = verify(folder)
     (result,) = report.results
     assert result.status is Status.FAIL
-    assert not report.good()
+    assert not report.passed
     assert result.diagnosis is not None
     assert [item.name for item in result.diagnosis.causes][:1] == [cause], str(result.diagnosis)
     assert result.diagnosis.causes[0].evidence

@@ -13,7 +13,7 @@ from conftest import Run
 from support import faults
 
 from mnist_edge.core.errors import IntegrityError
-from mnist_edge.verify.result import Result, Status
+from mnist_edge.verify.result import ArtifactResult, Status
 from mnist_edge.verify.verify import verify
 
 
@@ -30,7 +30,7 @@ def test_one_bit_anywhere_is_noticed(exports: Path, tmp_path: Path, name: str, p
         verify(folder)
 
 
-def changed(exports: Path, target: Path, name: str, change: Callable[[Path], None]) -> Result:
+def changed(exports: Path, target: Path, name: str, change: Callable[[Path], None]) -> ArtifactResult:
     """Change the one artifact of a copied folder, sign the manifest again, and verify without Keras's model."""
     folder = faults.only(exports / "mlp", target / "mlp", name)
     (folder / "model.keras").unlink()
@@ -49,7 +49,7 @@ def test_a_change_under_every_tolerance_fails_when_signed_again(exports: Path, t
     name = "mlp-float32.onnx"
     result = changed(exports, tmp_path, name, lambda path: faults.edit_onnx(path, one_weight))
     assert result.status is Status.FAIL
-    assert all(finding.good for finding in result.findings)
+    assert all(finding.passed for finding in result.findings)
     assert result.reasons == (
         "it was changed after the export and entered into the manifest again, "
         "and gives other outputs than the exporting host recorded",

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ToleranceError
-from mnist_edge.core.metrics import Interval, all_pairs, compare, gaps
-from mnist_edge.core.reference import Reference, Yardstick
+from mnist_edge.core.metrics import Interval, all_pairs, compare, logit_margins
+from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.formats.runner import softmax
 from mnist_edge.verify.tolerances import figure, from_flags, from_project, judge, limits, parse
 
-MEASURED = Yardstick(spread=1e-6, half=1e-3, step=0.2, images=500, runs=("a", "b"))
+MEASURED = KerasVariation(run_to_run=1e-6, float16_rounding=1e-3, logit_step=0.2, images=500, runs=("a", "b"))
 GAPS = np.array([0.01, 0.1, 0.5, 3.0, 20.0] * 400)
 
 
@@ -77,15 +77,19 @@ def test_every_finding_says_the_smallest_limit_that_passes() -> None:
     before = outputs(3)
     after = softmax(np.log(before) + np.float32(0.1) * np.eye(10, dtype=np.float32)[before.argmax(1)])
     found = compare(before, after, before.argmax(axis=1).astype(np.uint8))
-    allowed = limits(Precision.INT8, MEASURED, gaps(before))
-    for finding in judge(allowed, found, None, MEASURED.step):
-        tight = {f"int8.{finding.limit.name}": max(finding.needed, 0)}
-        again = judge(limits(Precision.INT8, MEASURED, gaps(before), given=tight), found, None, MEASURED.step)
-        assert next(item for item in again if item.limit.name == finding.limit.name).good
-        if finding.needed > 0:
-            tight = {f"int8.{finding.limit.name}": finding.needed * 0.99}
-            again = judge(limits(Precision.INT8, MEASURED, gaps(before), given=tight), found, None, MEASURED.step)
-            assert not next(item for item in again if item.limit.name == finding.limit.name).good
+    allowed = limits(Precision.INT8, MEASURED, logit_margins(before))
+    for finding in judge(allowed, found, None, MEASURED.logit_step):
+        tight = {f"int8.{finding.limit.name}": max(finding.measured, 0)}
+        again = judge(
+            limits(Precision.INT8, MEASURED, logit_margins(before), given=tight), found, None, MEASURED.logit_step
+        )
+        assert next(item for item in again if item.limit.name == finding.limit.name).passed
+        if finding.measured > 0:
+            tight = {f"int8.{finding.limit.name}": finding.measured * 0.99}
+            again = judge(
+                limits(Precision.INT8, MEASURED, logit_margins(before), given=tight), found, None, MEASURED.logit_step
+            )
+            assert not next(item for item in again if item.limit.name == finding.limit.name).passed
 
 
 def test_a_drop_within_noise_is_told_from_one_that_is_not() -> None:
@@ -147,10 +151,10 @@ def test_flags_and_the_table_reach_the_verdict(run: Run, exports: Path, tmp_path
 
 @pytest.mark.parametrize("model", ["cnn", "mlp-wide"])
 def test_the_export_measures_what_limits_are_made_of(exports: Path, model: str) -> None:
-    measured = Reference.read(exports / model / "reference.npz").yardstick
-    assert 1e-8 < measured.spread < 1e-5
-    assert 1e-5 < measured.half < 1e-2
-    assert 0.05 < measured.step < 0.5
+    measured = Reference.read(exports / model / "reference.npz").keras_variation
+    assert 1e-8 < measured.run_to_run < 1e-5
+    assert 1e-5 < measured.float16_rounding < 1e-2
+    assert 0.05 < measured.logit_step < 0.5
     assert measured.images == 500
     assert any("one thread" in name for name in measured.runs)
     assert any("batch 1" in name for name in measured.runs)

@@ -15,28 +15,28 @@ from mnist_edge.core.metrics import margins
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats import FORMATS
-from mnist_edge.verify.result import ParityReport, Status
+from mnist_edge.verify.result import Status, VerifyReport
 from mnist_edge.verify.verify import verify
 
 
 @pytest.fixture(scope="module")
-def reports(exports: Path, mnist: Dataset) -> dict[str, ParityReport]:
+def reports(exports: Path, mnist: Dataset) -> dict[str, VerifyReport]:
     """The verdict on every recipe over all test images."""
     return {model: verify(exports / model, mnist) for model in MODELS}
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_healthy_export_passes_over_all_test_images(reports: dict[str, ParityReport], model: str) -> None:
+def test_a_healthy_export_passes_over_all_test_images(reports: dict[str, VerifyReport], model: str) -> None:
     report = reports[model]
     assert len(report.sample) == 10_000
     assert set(report.statuses()) == {Status.PASS}
-    assert report.good(strict=True)
+    assert report.passes(strict=True)
     assert len(report.checks) == 3  # the reference was recomputed, the kernels compared, and the floor holds
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_int8_keeps_the_promises_of_the_project(
-    exports: Path, mnist: Dataset, reports: dict[str, ParityReport], model: str
+    exports: Path, mnist: Dataset, reports: dict[str, VerifyReport], model: str
 ) -> None:
     """Points lost, images that change class and their margins, against Keras and between the two formats."""
     points, flips = (0.05, 15) if model.startswith("cnn") else (0.08, 25)
@@ -55,7 +55,7 @@ def test_int8_keeps_the_promises_of_the_project(
     assert (outputs[0] != outputs[1]).sum() <= flips
 
 
-def test_figures_are_those_of_a_plain_recount(exports: Path, mnist: Dataset, reports: dict[str, ParityReport]) -> None:
+def test_figures_are_those_of_a_plain_recount(exports: Path, mnist: Dataset, reports: dict[str, VerifyReport]) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(exports / "mlp" / "mlp-int8.tflite"))
@@ -79,7 +79,7 @@ def test_figures_are_those_of_a_plain_recount(exports: Path, mnist: Dataset, rep
 def test_without_the_dataset_the_golden_images_serve(exports: Path) -> None:
     report = verify(exports / "cnn")
     assert len(report.sample) == 1000
-    assert report.good(strict=True)
+    assert report.passes(strict=True)
 
 
 def test_another_dataset_is_not_used(exports: Path, mnist: Dataset) -> None:
@@ -141,5 +141,5 @@ def test_an_artifact_of_an_unknown_format_is_skipped(exports: Path, tmp_path: Pa
     Manifest(folder, "mlp", (foreign, *manifest.artifacts[1:]), manifest.files, manifest.about).write()
     report = verify(folder)
     assert report.results[0].status is Status.SKIPPED
-    assert report.good()
-    assert not report.good(strict=True)
+    assert report.passed
+    assert not report.passes(strict=True)

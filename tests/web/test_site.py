@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from support.drawing import demo, wait_for
 
-from mnist_edge.core.contract import Ends, Precision
+from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import FolderError, IntegrityError
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.optional import installed
@@ -106,11 +106,11 @@ def test_files_that_no_browser_runs_are_left_out(exports: Path, mnist: Dataset, 
     folder.mkdir()
     for name in ("model.keras", "training.json"):
         shutil.copy(exports / "mlp" / name, folder)
-    export(folder, mnist, [(name, Precision.INT8) for name in ("tflite", "c")], Ends(full_integer=True))
-    export(folder, mnist, [("tflite", Precision.FLOAT32)], Ends(batch=None))
+    export(folder, mnist, [(name, Precision.INT8) for name in ("tflite", "c")], IOOptions(full_integer=True))
+    export(folder, mnist, [("tflite", Precision.FLOAT32)], IOOptions(batch=None))
     with pytest.raises(FolderError, match=r"no file for the page, .* no int8 ends\."):
         site(folder, runtime)
-    export(folder, mnist, [("onnx", Precision.FLOAT32)], Ends(batch=None))
+    export(folder, mnist, [("onnx", Precision.FLOAT32)], IOOptions(batch=None))
     assert len(Manifest.read(folder).artifacts) == 4
     files = json.loads(site(folder, runtime)["files.json"].content)["files"]
     assert [file["name"] for file in files] == ["mlp-float32-anybatch.onnx"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mnist_edge.core.errors import DeviceError
-from mnist_edge.core.files import settle
+from mnist_edge.core.files import publish_folder
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_VARIABLE = "MNIST_EDGE_DEBIAN_MIRROR"
@@ -50,7 +50,7 @@ def unpack(suite: str, architecture: str, packages: Iterable[str], folder: Path)
             (tree / part).symlink_to(f"usr/{part}")
         for archive in sorted((work / "cache" / "archives").glob("*.deb")):
             _unpack(archive, tree)
-        settle(tree, folder)
+        publish_folder(tree, folder)
 
 
 def native() -> str:

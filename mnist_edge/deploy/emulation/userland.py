@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_edge.core.errors import DeviceError
-from mnist_edge.core.files import settle, staged
+from mnist_edge.core.files import atomic_write, publish_folder
 from mnist_edge.core.host import EMULATED
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.deploy.boards import Board, Release
@@ -110,7 +110,7 @@ def prepare(board: Board, release: Release, manifest: Manifest, progress: Progre
         progress(f"Downloading its wheels ({', '.join(needed)}), once …")
         with tempfile.TemporaryDirectory(dir=cache(), prefix=".installing-") as name:
             install(needed, release.system, Path(name) / "site")
-            settle(Path(name) / "site", site)
+            publish_folder(Path(name) / "site", site)
     return Userland(board, release, emulator, root, site)
 
 
@@ -136,7 +136,7 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
         if done.returncode not in (0, 1) or not (bundled / parity.NAME).is_file():
             lines = done.stderr.strip().splitlines()
             raise DeviceError(f"under {userland.title}: {lines[-1][:300] if lines else f'exit {done.returncode}'}")
-        with staged(results / parity.NAME) as temporary:
+        with atomic_write(results / parity.NAME) as temporary:
             shutil.copyfile(bundled / parity.NAME, temporary)
     return done.returncode, done.stdout
 
@@ -170,7 +170,7 @@ def fetch_qemu() -> Path:
             kept.mkdir()
             for emulator in EMULATORS:  # the others take 400 MB
                 (tree / "usr" / "bin" / emulator).resolve().replace(kept / emulator)
-            settle(kept, target)
+            publish_folder(kept, target)
     return target
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from mnist_edge.core.contract import Contract, Tensor
+from mnist_edge.core.contract import Contract, TensorSpec
 from mnist_edge.core.errors import ArtifactError, SnippetError
 from mnist_edge.core.files import DAMAGED
-from mnist_edge.core.manifest import Artifact, listed
+from mnist_edge.core.manifest import Artifact, find_artifact
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import end
@@ -48,7 +48,7 @@ def snippet(path: Path, language: str) -> str:
     return Template("".join(_kept(lines, flags))).substitute(_values(path, contract, language))
 
 
-def lacking(artifact: Artifact, language: str) -> str | None:
+def unsupported_reason(artifact: Artifact, language: str) -> str | None:
     """Say why there is no code for a file of a manifest in that language; None where there is."""
     try:
         lines = _template(FORMATS.get(artifact.format), language)
@@ -84,11 +84,11 @@ def _kept(lines: Iterable[str], flags: set[str]) -> Iterable[str]:
 
 def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
     """Give a file's contract, and whether the manifest or the file says it; else what its own ends tell."""
-    if artifact := listed(path):
+    if artifact := find_artifact(path):
         return artifact.contract, True
     with file_format.open(path) as runner:
-        ends = runner.ends
-    assert ends is not None, "a format that has code has a runtime that tells the ends"
+        specs = runner.io_specs
+    assert specs is not None, "a format that has code has a runtime that tells the ends"
     described = file_format.describe(path)
     if described.beside:
         raise SnippetError(
@@ -97,14 +97,14 @@ def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
         )
     text = described.metadata.get("contract")
     if text is None:
-        return Contract(*ends, layout=""), False
+        return Contract(*specs, layout=""), False
     try:
         contract = Contract.from_json(json.loads(text))
-        breaches = contract.breaches(ends)
+        mismatches = contract.mismatches(specs)
     except DAMAGED as error:
         raise ArtifactError(f"the contract in {path} cannot be read ({type(error).__name__}: {error}).") from error
-    if breaches:
-        raise ArtifactError(f"{path} breaks the contract that it carries: {'; '.join(breaches)}. Export it again.")
+    if mismatches:
+        raise ArtifactError(f"{path} breaks the contract that it carries: {'; '.join(mismatches)}. Export it again.")
     return contract, True
 
 
@@ -159,11 +159,11 @@ def _values(path: Path, contract: Contract, language: str) -> dict[str, object]:
     }
 
 
-def _logits(sink: Tensor) -> bool:
+def _logits(sink: TensorSpec) -> bool:
     return sink.name == "logits"
 
 
-def _words(tensor: Tensor) -> str:
+def _words(tensor: TensorSpec) -> str:
     """Describe an end in one line: `image uint8 [1, 28, 28, 1], raw pixels, 0 black to 255 white`."""
     dims = ["N" if size is None else size for size in tensor.shape]
     meaning = f", {tensor.meaning}" if tensor.meaning else ""

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.core.contract import Contract, Ends, Precision
+from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
 from mnist_edge.core.optional import installed as installed
 from mnist_edge.core.optional import pip_install as pip_install
-from mnist_edge.core.optional import quiet
+from mnist_edge.core.optional import silenced
 from mnist_edge.formats.base import Request
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.formats.c_array.runtime import (
@@ -19,8 +19,8 @@ from mnist_edge.formats.c_array.runtime import (
     PACKAGE,
     RUNTIME,
     Runner,
-    _ends,
     _header,
+    _io_specs,
     _measured_with,
     _open,
     _operators,
@@ -31,7 +31,7 @@ from mnist_edge.formats.c_array.runtime import (
 from mnist_edge.formats.c_array.runtime import (
     MODULES as MODULES,
 )
-from mnist_edge.formats.inspection import Description, Footprint, Inside
+from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import FORMAT as TFLITE
 from mnist_edge.formats.tflite import without_metadata
@@ -42,7 +42,7 @@ ONLY = "a C array is for a microcontroller: int8, --io int8 and one image a call
 class Microcontroller:
     """The target of these files."""
 
-    name, machine, twin = "mcu", "a microcontroller", TFLITE.name
+    name, machine, counterpart_format = "mcu", "a microcontroller", TFLITE.name
     promise = f"{RUNTIME} gives TFLite's classes"
 
     def footprint(self, path: Path) -> Footprint:
@@ -64,24 +64,24 @@ class C:
     methods = TFLITE.methods
     variants: tuple[str, ...] = ()
     packages = ("tensorflow", PACKAGE)
-    target = Microcontroller()
+    platform = Microcontroller()
     folder = Path(__file__).parent
 
     def missing(self) -> str | None:
         """Say what has to be installed before `open` works; None where it works."""
         return missing_runtime()
 
-    def contract(self, precision: Precision, ends: Ends) -> Contract:
+    def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Give the ends that such a file has."""
-        if precision is not Precision.INT8 or not ends.full_integer or ends.batch != 1:
+        if precision is not Precision.INT8 or not io.full_integer or io.batch != 1:
             raise UnsupportedPrecision(f"{ONLY}.")
-        return TFLITE.contract(precision, ends)
+        return TFLITE.contract(precision, io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert to TFLite, find the smallest arena, and write the array and its header."""
         import tempfile
 
-        self.contract(request.precision, request.ends)
+        self.contract(request.precision, request.io)
         _runtime()
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"
@@ -91,15 +91,15 @@ class C:
             arena = _smallest_arena(content)
         except DAMAGED as error:
             raise ConversionError(f"the model does not run in {RUNTIME} ({error}).") from error
-        with quiet():
-            ends = _ends(_open(content, arena), content)
+        with silenced():
+            specs = _io_specs(_open(content, arena), content)
         operators = _operators(content)
-        if breaches := contract.breaches(ends):
-            raise ConversionError(f"{RUNTIME} sees other ends than the contract's: {'; '.join(breaches)}.")
+        if mismatches := contract.mismatches(specs):
+            raise ConversionError(f"{RUNTIME} sees other ends than the contract's: {'; '.join(mismatches)}.")
         told: dict[str, Any] = {**request.metadata, "arena": arena, "sha256": c_source.digest(content)}
         told |= {"measured_with": _measured_with(), "runtime": RUNTIME, "operators": ", ".join(operators)}
         told |= {"kinds": len(operators), "title": path.stem}
-        path.with_suffix(".h").write_text(_header(content, ends, told), encoding="ascii")
+        path.with_suffix(".h").write_text(_header(content, specs, told), encoding="ascii")
         told["contract"] = asdict(contract)
         path.write_text(c_source.source(path.stem, content, told), encoding="utf-8")
         return contract
@@ -117,14 +117,14 @@ class C:
             sizes={**parts, "C text": path.stat().st_size - len(content)},
             metadata={key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()},
             executed=None if missing else runs,
-            footprint=None if missing else self.target.footprint(path),
+            footprint=None if missing else self.platform.footprint(path),
         )
 
-    def look_inside(self, path: Path, images: Images) -> Inside:
+    def trace(self, path: Path, images: Images) -> Trace:
         """Run the array's bytes on TFLite's own kernels, which show every tensor."""
         content, _ = c_source.read(path)
         with _as_tflite(content, path) as whole:
-            return TFLITE.look_inside(whole, images)
+            return TFLITE.trace(whole, images)
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load the array into TensorFlow Lite Micro, which knows one thread and one image a call."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Tensor
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
-from mnist_edge.core.optional import installed, need, pip_install, quiet, versions
+from mnist_edge.core.optional import installed, pip_install, require, silenced, versions
 from mnist_edge.formats.c_array import source as c_source
-from mnist_edge.formats.runner import BatchRunner, image_and_numbers
+from mnist_edge.formats.runner import BatchRunner, check_io
 
 RUNTIME, PACKAGE = "TensorFlow Lite Micro", "tflite-micro"
 
@@ -37,15 +37,15 @@ class Runner(BatchRunner):
         if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
             raise ArtifactError(f"{path} names an arena of {arena} bytes, which cannot be. Export it again.")
         try:
-            with quiet():
+            with silenced():
                 self._interpreter = _open(content, _smallest_arena(content) if arena is None else arena)
-                ends = _ends(self._interpreter, content)
+                specs = _io_specs(self._interpreter, content)
         except DAMAGED as error:
             within = "" if arena is None else f" with {arena} bytes of arena"
             raise ArtifactError(f"{path} does not run in {RUNTIME}{within} ({error}).") from error
-        source, sink = image_and_numbers(path, ends[:1], ends[1:])
+        source, sink = check_io(path, specs[:1], specs[1:])
         header = path.with_suffix(".h")
-        wanted = _header(content, ends, told).encode() if "title" in told and header.is_file() else None
+        wanted = _header(content, specs, told).encode() if "title" in told and header.is_file() else None
         if wanted is not None and header.read_bytes() != wanted:
             raise ArtifactError(
                 f"{header} was changed: it is not what belongs to the array in {path.name}. Export again."
@@ -63,10 +63,10 @@ class Runner(BatchRunner):
         return output
 
 
-def _header(content: bytes, ends: tuple[Tensor, Tensor], told: dict[str, Any]) -> str:
+def _header(content: bytes, specs: tuple[TensorSpec, TensorSpec], told: dict[str, Any]) -> str:
     """Give the header of an array, from what the array's file tells of itself; raises ArtifactError where it cannot."""
     try:
-        return c_source.header(told["title"], content, ends, {key: told[key] for key in told if key != "title"})
+        return c_source.header(told["title"], content, specs, {key: told[key] for key in told if key != "title"})
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"what the C file tells of itself is damaged ({error!r}). Export it again.") from error
 
@@ -88,7 +88,7 @@ def _runtime() -> ModuleType:
     """Import TensorFlow Lite Micro. Raises MissingRuntime."""
     if reason := missing_runtime():
         raise MissingRuntime(f"{reason}.")
-    found: ModuleType = need("tflite_micro", PACKAGE, f"running {RUNTIME}").runtime
+    found: ModuleType = require("tflite_micro", PACKAGE, f"running {RUNTIME}").runtime
     return found
 
 
@@ -116,7 +116,7 @@ def _smallest_arena(content: bytes) -> int:
         return True
 
     low, high = LEAST // STEP, LEAST // STEP
-    with quiet():
+    with silenced():
         while not works(high):
             low, high = high + 1, high * 2
             if high * STEP > MOST:
@@ -136,7 +136,7 @@ def _operators(content: bytes) -> list[str]:
     return sorted({names[runtime.get_builtin_code_from_operator_code(code)] for code in codes})
 
 
-def _ends(opened: Any, content: bytes) -> tuple[Tensor, Tensor]:
+def _io_specs(opened: Any, content: bytes) -> tuple[TensorSpec, TensorSpec]:
     """Give input and output: names from the file, the rest from the interpreter."""
     graph = _runtime().convert_bytearray_to_object(content).subgraphs[0]
     if (len(graph.inputs), len(graph.outputs)) != (1, 1):
@@ -149,7 +149,7 @@ def _ends(opened: Any, content: bytes) -> tuple[Tensor, Tensor]:
         quantized = details["quantization_parameters"]
         scale = [float(value) for value in quantized["scales"]][:1]
         found.append(
-            Tensor(
+            TensorSpec(
                 graph.tensors[index].name.decode(),
                 np.dtype(details["dtype"]).name,
                 tuple(int(size) for size in details["shape"]),

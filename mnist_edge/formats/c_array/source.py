@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.contract import LABELS, Tensor
+from mnist_edge.core.contract import LABELS, TensorSpec
 from mnist_edge.core.errors import ArtifactError
 
 ALIGNMENT = 16  # what TensorFlow Lite Micro wants of a model's first byte
@@ -98,17 +98,17 @@ def identifier(stem: str) -> str:
     return name if name[0].isalpha() else f"model_{name}"
 
 
-def header(title: str, content: bytes, ends: tuple[Tensor, Tensor], told: dict[str, Any]) -> str:
+def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], told: dict[str, Any]) -> str:
     """Give the header of an array.
 
     Args:
         title: the file's name without its ending.
         content: the array's bytes.
-        ends: input and output as the runtime has them, int8 with scale and zero point.
+        specs: input and output as the runtime has them, int8 with scale and zero point.
         told: the metadata of the export, the array's `sha256`, the `runtime`, the `arena` in bytes and what it was
             `measured_with`, the `operators` and how many `kinds` of them there are.
     """
-    source, sink = ends
+    source, sink = specs
     words = {key: _harmless(str(value)) for key, value in told.items()}
     return HEADER.format(
         **words,

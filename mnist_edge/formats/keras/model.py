@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Contract, Ends, Precision
+from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
-from mnist_edge.core.optional import installed, need_keras, pip_install, quiet
+from mnist_edge.core.optional import installed, pip_install, require_keras, silenced
 from mnist_edge.formats.base import Request
-from mnist_edge.formats.inspection import Description, Inside, Kernel
+from mnist_edge.formats.inspection import Description, Kernel, Trace
 from mnist_edge.formats.keras.signature import without_softmax
 from mnist_edge.formats.runner import Images, Probabilities
 
@@ -37,7 +37,7 @@ def predict(model: Any, images: Images) -> Probabilities:
 
 def predict_pixels(model: Any, pixels: Probabilities) -> Probabilities:
     """Run a Keras model once over numbers of any size, float32 `[N, 28, 28]` or `[N, 28, 28, 1]`."""
-    with quiet():  # Keras warns of how inputs are nested, which is nothing to the user
+    with silenced():  # Keras warns of how inputs are nested, which is nothing to the user
         return np.asarray(model(pixels.reshape(-1, 28, 28, 1), training=False))
 
 
@@ -51,11 +51,11 @@ def load_model(path: Path) -> Any:
     import zipfile
     import zlib
 
-    keras = need_keras(f"reading {path.name}")
+    keras = require_keras(f"reading {path.name}")
     if path.is_file() and not zipfile.is_zipfile(path):
         raise ArtifactError(f"{path} is not a Keras model: it is not a .keras zip file.")
     try:
-        with quiet():
+        with silenced():
             model = keras.models.load_model(path, compile=False)
         shapes = model.input_shape, model.output_shape
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
@@ -66,7 +66,7 @@ def load_model(path: Path) -> Any:
     return model
 
 
-def inside(model: Any, images: Images) -> Inside:
+def inside(model: Any, images: Images) -> Trace:
     """Give the kernels (HWIO, IO) and outputs of a Keras model's layers, less those that only move numbers.
 
     A BatchNormalization is folded into the kernel before it, as converters do.
@@ -86,11 +86,11 @@ def inside(model: Any, images: Images) -> Inside:
     outputs = {layer.name: layer.output for layer in model.layers if layer.name not in folded}
     with suppress(ConversionError):  # a Softmax inside a nested model: there is no tensor of logits to give
         outputs = {**outputs, LOGITS: without_softmax(model).output}
-    with quiet():
+    with silenced():
         values = keras.Model(model.inputs[0], list(outputs.values()))(scaled(images), training=False)
     tensors = [("", scaled(images)), *zip(outputs, map(np.asarray, values), strict=True)]
     computed = (after for before, after in pairwise(tensors) if not np.array_equal(before[1].ravel(), after[1].ravel()))
-    return Inside(tuple(kernels), tuple(computed))
+    return Trace(tuple(kernels), tuple(computed))
 
 
 def _factor(norm: Any) -> NDArray[np.float32]:
@@ -105,7 +105,7 @@ class Runner:
     """A Keras model in TensorFlow."""
 
     batch = 1
-    ends = None
+    io_specs = None
 
     def __init__(self, path: Path) -> None:
         self._model = load_model(path)
@@ -138,7 +138,7 @@ class Keras:
     methods: tuple[str, ...] = ()
     packages = ("tensorflow", "keras")
     variants: tuple[str, ...] = ()
-    target = None
+    platform = None
     folder = Path(__file__).parent
 
     def missing(self) -> str | None:
@@ -147,9 +147,9 @@ class Keras:
             return None
         return f"TensorFlow is not installed. Install it: {pip_install('tensorflow')}"
 
-    def contract(self, precision: Precision, ends: Ends) -> Contract:
+    def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Give the ends of a Keras model, for a batch of 1."""
-        return Contract.of(precision, "NHWC", ends)
+        return Contract.of(precision, "NHWC", io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Refuse: `train` writes this format."""
@@ -159,7 +159,7 @@ class Keras:
         """Refuse: Keras has a summary of its own."""
         raise ArtifactError(f"{path} is a Keras model: keras.models.load_model(…).summary() tells of it.")
 
-    def look_inside(self, path: Path, images: Images) -> Inside:
+    def trace(self, path: Path, images: Images) -> Trace:
         """Give each layer's kernel and output, and the output before its activation too where that is a Relu."""
         return inside(load_model(path), images)
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Ends
+from mnist_edge.core.contract import IOOptions
 from mnist_edge.core.errors import ConversionError
 
 INPUT = "image"
 
 
-def serving(model: Any, ends: Ends) -> tuple[Any, Callable[[Any], dict[str, Any]], list[Any]]:
+def serving(model: Any, io: IOOptions) -> tuple[Any, Callable[[Any], dict[str, Any]], list[Any]]:
     """Give the model that is served, a function image → {head: …} over it, and its signature for `tf.function`.
 
     A dynamic batch is traced as a batch of 1: each format then frees that dimension in the finished file, which leaves
@@ -20,15 +20,15 @@ def serving(model: Any, ends: Ends) -> tuple[Any, Callable[[Any], dict[str, Any]
     """
     import tensorflow as tf
 
-    traced = model if ends.head == "probabilities" else without_softmax(model)
+    traced = model if io.head == "probabilities" else without_softmax(model)
 
     def serve(image: Any) -> dict[str, Any]:
-        return {ends.head: traced(image, training=False)}
+        return {io.head: traced(image, training=False)}
 
-    return traced, serve, [tf.TensorSpec((ends.batch or 1, 28, 28, 1), tf.float32, name=INPUT)]
+    return traced, serve, [tf.TensorSpec((io.batch or 1, 28, 28, 1), tf.float32, name=INPUT)]
 
 
-def least_logit(model: Any, images: NDArray[np.float32]) -> float:
+def logit_floor(model: Any, images: NDArray[np.float32]) -> float:
     """Give the logit under which no class of these images has a ten-thousandth of the winner's probability.
 
     What lies lower need not be told apart, and an int8 output spends no steps on it.

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.contract import Contract, Ends, Precision
+from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
-from mnist_edge.core.optional import installed, need, quiet
+from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.formats.base import Request
-from mnist_edge.formats.inspection import Description, Inside
+from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.onnx import inspect as onnx_describe
 from mnist_edge.formats.onnx import quantize as onnx_int8
 from mnist_edge.formats.onnx import trace as onnx_trace
@@ -32,7 +32,7 @@ class Onnx:
     methods = tuple(onnx_int8.METHODS)
     packages = ("tf2onnx", "onnx", "onnxruntime")
     variants = ("graph optimizations off",)
-    target = None
+    platform = None
     folder = Path(__file__).parent
 
     def missing(self) -> str | None:
@@ -43,21 +43,21 @@ class Onnx:
 
         return f"ONNX Runtime is not installed. {how_to_install(self.name)}"
 
-    def contract(self, precision: Precision, ends: Ends) -> Contract:
+    def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Give the ends that a file of this precision has."""
         if precision in self.unsupported:
             raise UnsupportedPrecision(f"no {precision} in ONNX: {self.unsupported[precision]}.")
-        if ends.full_integer:
+        if io.full_integer:
             raise UnsupportedPrecision("full-integer ends are for TFLite: ONNX int8 files take raw pixels already.")
-        return Contract.of(precision, "NCHW", ends)
+        return Contract.of(precision, "NCHW", io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with tf2onnx, clean the graph, and store or quantize it as the precision says."""
-        contract = self.contract(request.precision, request.ends)
-        onnx = need("onnx", "onnx", "exporting ONNX")
-        need("onnxruntime", "onnxruntime", "exporting ONNX")
+        contract = self.contract(request.precision, request.io)
+        onnx = require("onnx", "onnx", "exporting ONNX")
+        require("onnxruntime", "onnxruntime", "exporting ONNX")
         try:
-            with quiet():
+            with silenced():
                 proto = _written(model, request)
             del proto.metadata_props[:]
             for key, value in {**request.metadata, "contract": json.dumps(asdict(contract))}.items():
@@ -75,7 +75,7 @@ class Onnx:
         """Read any ONNX file, and the graph that ONNX Runtime makes of it."""
         import tempfile
 
-        need("onnx", "onnx", f"reading {path.name}")
+        require("onnx", "onnx", f"reading {path.name}")
         described = onnx_describe.describe(path)
         if self.missing():
             return described
@@ -84,23 +84,23 @@ class Onnx:
             session(path, optimized_model_filepath=str(optimized))
             return replace(described, executed=onnx_describe.executed(optimized))
 
-    def look_inside(self, path: Path, images: Images) -> Inside:
+    def trace(self, path: Path, images: Images) -> Trace:
         """Compute the graph as it stands in the file, without optimizations, and keep every tensor."""
         import tempfile
 
-        onnx = need("onnx", "onnx", f"looking inside {path.name}")
+        onnx = require("onnx", "onnx", f"looking inside {path.name}")
         with tempfile.TemporaryDirectory() as folder, self.open(path) as runner:
             proto, names = onnx_trace.widened(path)
             wide = Path(folder) / "wide.onnx"
             onnx.save(proto, wide)
             opened = session(wide, **unoptimized())
-            calls = [opened.run(names, {runner.ends[0].name: part}) for part in runner.parts(images)]
+            calls = [opened.run(names, {runner.io_specs[0].name: part}) for part in runner.parts(images)]
         values = {
             name: np.concatenate(parts)[: len(images)]
             for name, parts in zip(names, zip(*calls, strict=True), strict=True)
             if parts[0].ndim  # a dynamically quantized tensor's scale is a number, not one an image
         }
-        return onnx_trace.look_inside(proto, values)
+        return onnx_trace.trace(proto, values)
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into ONNX Runtime."""

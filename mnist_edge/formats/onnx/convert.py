@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.contract import Ends, Precision
-from mnist_edge.core.optional import need
+from mnist_edge.core.contract import IOOptions, Precision
+from mnist_edge.core.optional import require
 from mnist_edge.formats.base import Request
 from mnist_edge.formats.keras.signature import INPUT, serving
 from mnist_edge.formats.onnx import graph as onnx_graph
@@ -18,7 +18,7 @@ OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
 
 def _written(model: Any, request: Request) -> Any:
     """Give the ModelProto that a request asks for, without its metadata."""
-    proto = _convert(model, request.ends)
+    proto = _convert(model, request.io)
     if request.precision is Precision.INT8:
         pixels = pixel_table(np.dtype(np.float32))[request.calibration]
         options = request.quantization
@@ -27,18 +27,18 @@ def _written(model: Any, request: Request) -> Any:
         proto = _weights_to_int8(proto)
     elif request.precision is Precision.FLOAT16:
         onnx_graph.store_float16(proto.graph)
-    _finish(proto, request.ends)
+    _finish(proto, request.io)
     return proto
 
 
-def _convert(model: Any, ends: Ends) -> Any:
+def _convert(model: Any, io: IOOptions) -> Any:
     """Give the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
     import logging
 
-    tf2onnx = need("tf2onnx", "tf2onnx", "exporting ONNX")
+    tf2onnx = require("tf2onnx", "tf2onnx", "exporting ONNX")
     import tensorflow as tf
 
-    _, serve, signature = serving(model, Ends(head=ends.head))
+    _, serve, signature = serving(model, IOOptions(head=io.head))
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     proto, _ = tf2onnx.convert.from_function(
         tf.function(serve, input_signature=signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
@@ -67,10 +67,10 @@ def _weights_to_int8(proto: Any) -> Any:
         return onnx.load(target)
 
 
-def _finish(proto: Any, ends: Ends) -> None:
+def _finish(proto: Any, io: IOOptions) -> None:
     """Give the batch that was asked for, canonical names, and the versions that old runtimes load."""
     graph = proto.graph
-    onnx_graph.set_batch(graph, ends.batch)
+    onnx_graph.set_batch(graph, io.batch)
     onnx_graph.canonical(graph)
     _state_versions(proto)
     proto.producer_name, proto.producer_version, proto.doc_string = "mnist-edge", "", ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.formats.inspection import Description, Executed, Operator, end
+from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, end
 
 # The newest opset and IR version that each release of ONNX Runtime reads, from its compatibility page.
 RELEASES = (
@@ -82,12 +82,12 @@ def describe(path: Path) -> Description:
     )
 
 
-def executed(path: Path) -> Executed:
+def executed(path: Path) -> RuntimeOperators:
     """Sort the operators of the graph that ONNX Runtime really runs; `path` is the optimized model that it wrote."""
     import onnx
 
     kinds = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
-    return Executed(
+    return RuntimeOperators(
         int8=tuple(kind for kind in kinds if kind in INT8),
         other=tuple(kind for kind in kinds if kind not in INT8 | MOVES),
         moves=tuple(kind for kind in kinds if kind in MOVES),

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Tensor
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.core.optional import need, quiet
-from mnist_edge.formats.runner import BatchRunner, image_and_numbers
+from mnist_edge.core.optional import require, silenced
+from mnist_edge.formats.runner import BatchRunner, check_io
 
 
 class Runner(BatchRunner):
@@ -20,10 +20,10 @@ class Runner(BatchRunner):
         self._session = session(path, threads, **settings)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         try:
-            ends = [*map(_end, inputs)], [*map(_end, outputs)]
+            specs = [*map(_spec, inputs)], [*map(_spec, outputs)]
         except UnicodeDecodeError as error:
             raise ArtifactError(f"{path} is damaged: the name of an end is not UTF-8.") from error
-        source, sink = image_and_numbers(path, *ends)
+        source, sink = check_io(path, *specs)
         self._input, self._output = source.name, sink.name
         self._prepare(source, sink, batch)
         self._binding = self._session.io_binding()
@@ -42,22 +42,22 @@ class Runner(BatchRunner):
         self._session.run_with_iobinding(self._binding)
 
 
-def _end(given: Any) -> Tensor:
+def _spec(given: Any) -> TensorSpec:
     """Give an input or output of a session; ONNX keeps scales inside the graph."""
     kind = given.type[7:-1] if given.type.startswith("tensor(") else given.type
     shape = tuple(size if isinstance(size, int) else None for size in given.shape)
-    return Tensor(given.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
+    return TensorSpec(given.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
 
 
 def unoptimized() -> dict[str, Any]:
     """Give the setting under which ONNX Runtime computes the graph as it stands in the file."""
-    ort = need("onnxruntime", "onnxruntime", "running ONNX")
+    ort = require("onnxruntime", "onnxruntime", "running ONNX")
     return {"graph_optimization_level": ort.GraphOptimizationLevel.ORT_DISABLE_ALL}
 
 
 def session(path: Path, threads: int = 1, **settings: Any) -> Any:
     """Open an InferenceSession on the CPU; `settings` are set on its options. Raises ArtifactError."""
-    ort = need("onnxruntime", "onnxruntime", f"running {path.name}")
+    ort = require("onnxruntime", "onnxruntime", f"running {path.name}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -65,7 +65,7 @@ def session(path: Path, threads: int = 1, **settings: Any) -> Any:
     for name, value in settings.items():
         setattr(options, name, value)
     try:
-        with quiet():
+        with silenced():
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _ort_errors() as error:
         reason = str(error).strip().splitlines()[0][:200]

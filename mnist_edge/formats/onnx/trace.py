@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.inspection import Inside, Kernel
+from mnist_edge.formats.inspection import Kernel, Trace
 
 INTEGERS = {"MatMulInteger", "ConvInteger"}
 LAYERS = {"Conv": "OIHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}
@@ -27,7 +27,7 @@ def widened(path: Path) -> tuple[Any, list[str]]:
     return proto, names
 
 
-def look_inside(proto: Any, values: dict[str, NDArray[Any]]) -> Inside:
+def trace(proto: Any, values: dict[str, NDArray[Any]]) -> Trace:
     """Make real numbers of the outputs that `widened` asked for, `[N, …]` each by its name."""
     graph = _Graph(proto)
     tensors = []
@@ -42,7 +42,7 @@ def look_inside(proto: Any, values: dict[str, NDArray[Any]]) -> Inside:
             transposed = any(item.name == "transB" and item.i for item in node.attribute)
             kernels.append(Kernel(node.name or node.output[0], kernel, "OI" if transposed else LAYERS[node.op_type]))
     flattened_first = not any(node.op_type == "Transpose" for node in proto.graph.node)
-    return Inside(tuple(kernels), tuple(tensors), channels_first=flattened_first)
+    return Trace(tuple(kernels), tuple(tensors), channels_first=flattened_first)
 
 
 class _Graph:

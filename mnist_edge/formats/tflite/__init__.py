@@ -5,12 +5,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.core.contract import Contract, Ends, Precision
+from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
 from mnist_edge.core.optional import installed as installed
-from mnist_edge.core.optional import need, quiet
+from mnist_edge.core.optional import require, silenced
 from mnist_edge.formats.base import Request
-from mnist_edge.formats.inspection import Description, Inside
+from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import graph as tflite_graph
 from mnist_edge.formats.tflite import inspect as tflite_describe
@@ -30,7 +30,7 @@ class TFLite:
     unsupported: dict[Precision, str] = {}  # noqa: RUF012 (never changed)
     methods = ("minmax",)
     variants = ("without XNNPACK",)
-    target = None
+    platform = None
     packages = ("tensorflow", *(package for package in RUNTIMES.values() if package != "tensorflow"))
     folder = Path(__file__).parent
 
@@ -38,26 +38,26 @@ class TFLite:
         """Say what has to be installed before `open` works; None where it works."""
         return missing_runtime()
 
-    def contract(self, precision: Precision, ends: Ends) -> Contract:
+    def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Give the ends that a file of this precision has."""
-        if ends.full_integer and precision is not Precision.INT8:
+        if io.full_integer and precision is not Precision.INT8:
             raise UnsupportedPrecision(f"full-integer ends are for int8 files, not for {precision}.")
-        return Contract.of(precision, "NHWC", ends)
+        return Contract.of(precision, "NHWC", io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with TFLiteConverter; int8 is full-integer but for Softmax, per-tensor in Dense layers."""
         import tempfile
         import zipfile
 
-        contract = self.contract(request.precision, request.ends)
-        tf = need("tensorflow", "tensorflow", "exporting TFLite")
-        with quiet(), tempfile.TemporaryDirectory() as folder:
+        contract = self.contract(request.precision, request.io)
+        tf = require("tensorflow", "tensorflow", "exporting TFLite")
+        with silenced(), tempfile.TemporaryDirectory() as folder:
             try:
                 content = _convert(tf, model, folder, request)
             except (ValueError, RuntimeError, tf.errors.OpError, _converter_error()) as error:
                 raise ConversionError(f"TensorFlow's converter could not convert the model ({error}).") from error
             names = contract.input.name, contract.output.name
-            path.write_bytes(tflite_graph.canonical(content, names, request.ends.batch is None))
+            path.write_bytes(tflite_graph.canonical(content, names, request.io.batch is None))
         contract = _as_converted(path, contract)
         with zipfile.ZipFile(path, "a") as archive:
             entry = zipfile.ZipInfo(METADATA, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes at every export
@@ -70,13 +70,13 @@ class TFLite:
         described = tflite_describe.describe(path, METADATA)
         return described if opened is None else replace(described, executed=tflite_describe.executed(opened))
 
-    def look_inside(self, path: Path, images: Images) -> Inside:
+    def trace(self, path: Path, images: Images) -> Trace:
         """Run the interpreter's own kernels, operator by operator, and keep every tensor."""
         with self.open(path) as runner:
             parts = list(runner.parts(images))
         opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
         try:
-            return tflite_trace.look_inside(opened, parts, len(images))
+            return tflite_trace.trace(opened, parts, len(images))
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(f"{path} does not run operator by operator ({_reason(error)}).") from error
 
@@ -96,10 +96,10 @@ def without_metadata(path: Path) -> bytes:
 def _as_converted(path: Path, contract: Contract) -> Contract:
     """Check the file's ends against the contract, and give it with the scale that only the converter knows."""
     with Runner(path, threads=1, batch=1) as opened:
-        sink = opened.ends[1]
-        breaches = contract.breaches(opened.ends)
-    if breaches:
-        raise ConversionError(f"what the converter wrote breaks the contract: {'; '.join(breaches)}.")
+        sink = opened.io_specs[1]
+        mismatches = contract.mismatches(opened.io_specs)
+    if mismatches:
+        raise ConversionError(f"what the converter wrote breaks the contract: {'; '.join(mismatches)}.")
     return replace(contract, output=replace(contract.output, scale=sink.scale, zero_point=sink.zero_point))
 
 

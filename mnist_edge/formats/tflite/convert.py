@@ -9,7 +9,7 @@ import numpy as np
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.formats.base import Request
-from mnist_edge.formats.keras.signature import least_logit, serving
+from mnist_edge.formats.keras.signature import logit_floor, serving
 from mnist_edge.formats.runner import pixel_table
 from mnist_edge.formats.tflite import graph as tflite_graph
 
@@ -27,13 +27,13 @@ def _convert(tf: Any, model: Any, folder: str, request: Request) -> bytes:
     from tensorflow.lite.python.convert import mlir_quantize
     from tensorflow.lite.python.util import modify_model_io_type
 
-    traced, serve, signature = serving(model, request.ends)
+    traced, serve, signature = serving(model, request.io)
     archive = keras.export.ExportArchive()
     archive.track(traced)
     archive.add_endpoint("serve", serve, input_signature=signature)
     archive.write_out(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    precision, batch = request.precision, request.ends.batch or 1
+    precision, batch = request.precision, request.io.batch or 1
 
     def representative_dataset() -> Iterator[list[Any]]:
         images = pixel_table(np.dtype(np.float32))[request.calibration]
@@ -60,13 +60,13 @@ def _convert(tf: Any, model: Any, folder: str, request: Request) -> bytes:
     images = pixel_table(np.dtype(np.float32))[request.calibration]
     calibrated = converter.convert()
     with suppress(ConversionError):  # a Softmax inside a nested model: its logits stay as calibrated
-        calibrated = tflite_graph.cut_logits(calibrated, least_logit(model, images))
+        calibrated = tflite_graph.cut_logits(calibrated, logit_floor(model, images))
     quantized = mlir_quantize(
         calibrated,
         disable_per_channel=not request.quantization.per_channel,
         disable_per_channel_for_dense_layers=True,
-        denylisted_ops=None if request.ends.full_integer else ["SOFTMAX"],
+        denylisted_ops=None if request.io.full_integer else ["SOFTMAX"],
         denylisted_nodes=tflite_graph.layers(calibrated, request.quantization.float_layers) or None,
     )
-    ends = (tf.int8, tf.int8) if request.ends.full_integer else (tf.uint8, tf.float32)
+    ends = (tf.int8, tf.int8) if request.io.full_integer else (tf.uint8, tf.float32)
     return bytes(modify_model_io_type(quantized, *ends))

@@ -9,8 +9,8 @@ from typing import Any
 
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.files import DAMAGED
-from mnist_edge.core.optional import installed, need, pip_install
-from mnist_edge.formats.inspection import Description, Executed, Operator, end
+from mnist_edge.core.optional import installed, pip_install, require
+from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, end
 
 MOVES = {"RESHAPE", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "CAST"}
 LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
@@ -53,14 +53,14 @@ def _described(path: Path, metadata_name: str) -> Description:
     )
 
 
-def executed(opened: Any) -> Executed:
+def executed(opened: Any) -> RuntimeOperators:
     """Sort the operators that an open interpreter runs; they are XNNPACK's where that delegate took them."""
     operators = opened._get_ops_details()
     types = {item["index"]: item["dtype"].__name__ for item in opened.get_tensor_details()}
     own = [op for op in operators if op["op_name"] != "DELEGATE"]
     taken = sum(len(_inside(delegate, own)) for delegate in operators if delegate["op_name"] == "DELEGATE")
     kinds = [(op["op_name"], types[op["outputs"][0]]) for op in own]
-    return Executed(
+    return RuntimeOperators(
         int8=tuple(kind for kind, dtype in kinds if dtype in ("int8", "uint8", "int16") and kind not in MOVES),
         other=tuple(kind for kind, dtype in kinds if dtype.startswith("float") and kind not in MOVES),
         moves=tuple(kind for kind, _ in kinds if kind in MOVES),
@@ -83,7 +83,7 @@ def _inside(delegate: Any, operators: list[Any]) -> list[Any]:
 def _schema() -> Any:
     for module in SCHEMAS:
         if installed(module):
-            return need(module, module.partition(".")[0], "reading a TFLite file")
+            return require(module, module.partition(".")[0], "reading a TFLite file")
     raise MissingRuntime(f"reading a TFLite file needs ai-edge-litert. Install it: {pip_install('ai-edge-litert')}")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Tensor
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
-from mnist_edge.core.optional import installed, need, quiet
-from mnist_edge.formats.runner import BatchRunner, image_and_numbers
+from mnist_edge.core.optional import installed, require, silenced
+from mnist_edge.formats.runner import BatchRunner, check_io
 
 RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
 
@@ -25,8 +25,8 @@ class Runner(BatchRunner):
             names = _names(self._interpreter)
         except ValueError as error:  # a name that is not UTF-8, or a signature of other tensors
             raise ArtifactError(f"{path} is damaged ({_reason(error)}).") from error
-        ends = ([_end(details, names) for details in given] for given in (inputs, outputs))
-        self._prepare(*image_and_numbers(path, *ends), batch)
+        specs = ([_spec(details, names) for details in given] for given in (inputs, outputs))
+        self._prepare(*check_io(path, *specs), batch)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         if self.batch != inputs[0]["shape"][0]:
             try:
@@ -56,13 +56,13 @@ def _names(opened: Any) -> dict[int, str]:
     return {details["index"]: name for name, details in named.items()}
 
 
-def _end(details: Any, names: dict[int, str]) -> Tensor:
+def _spec(details: Any, names: dict[int, str]) -> TensorSpec:
     """Give an input or output of an interpreter."""
     scale, zero_point = details["quantization"]
     shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
     quantized = (float(scale), int(zero_point)) if scale else (None, None)
     name = names.get(details["index"], details["name"])
-    return Tensor(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
+    return TensorSpec(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
 
 
 def _reason(error: Exception) -> str:
@@ -82,7 +82,7 @@ def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
                 raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
     runtime = _runtime(path)
     try:
-        with quiet():
+        with silenced():
             opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
             opened.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -104,5 +104,5 @@ def _runtime(path: Path) -> ModuleType:
     for module, package in RUNTIMES.items():
         if installed(module):
             name = "tensorflow.lite.python.interpreter" if module == "tensorflow" else f"{module}.interpreter"
-            return need(name, package, f"running {path.name}")
+            return require(name, package, f"running {path.name}")
     raise MissingRuntime(str(missing_runtime()))

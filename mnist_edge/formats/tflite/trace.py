@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.inspection import Inside, Kernel
+from mnist_edge.formats.inspection import Kernel, Trace
 
 LAYERS = {"CONV_2D": "OHWI", "FULLY_CONNECTED": "OI"}
 
 
-def look_inside(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Inside:
+def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
     """Run an interpreter that preserves all tensors over numbers for its input, call by call; `count` are images."""
     details = {item["index"]: item for item in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()
@@ -33,7 +33,7 @@ def look_inside(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Insi
         for index, values in found.items()
         if values[0].shape[:1] == parts[0].shape[:1]  # an operator may also give a shape, which is no tensor of images
     ]
-    return Inside(tuple(kernels), tuple(tensors))
+    return Trace(tuple(kernels), tuple(tensors))
 
 
 def _constants(operators: Any, made: list[int], source: int) -> set[int]:
