@@ -15,6 +15,7 @@ from typing import Any
 
 from figures import RESULTS, write
 
+from mnist_edge.core.folder import TRAINING
 from mnist_edge.data import dataset as data
 from mnist_edge.export.exporter import export
 from mnist_edge.formats import FORMATS, runtime_versions
@@ -29,7 +30,7 @@ ALL = [(name, precision) for name, item in FORMATS.items() for precision in item
 def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dict[str, Any]:
     """Train and export one recipe with one seed, and verify it over all test images."""
     folder = keep / str(seed) / recipe.name
-    if not (folder / store.RECORD).is_file():
+    if not (folder / TRAINING).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         store.save(trainer.train(recipe, dataset, seed), folder)
     accuracy = store.load(folder).record["test"]["accuracy"]

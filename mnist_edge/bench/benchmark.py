@@ -14,12 +14,11 @@ from mnist_edge.core import reference
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, HostError, MissingRuntime
 from mnist_edge.core.files import DAMAGED
+from mnist_edge.core.folder import BENCH, REFERENCE
 from mnist_edge.core.host import EMULATED, Host
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.runner import Runner
-
-NAME = "bench.json"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def bench(
 
 def _bench(folder: Path, runs: int, warmup: int, threads: int, cpu: int | None, duration: float | None) -> BenchReport:
     manifest = Manifest.read(folder)
-    golden = reference.Reference.read(manifest.check(reference.NAME))
+    golden = reference.Reference.read(manifest.check(REFERENCE))
     if not manifest.artifacts:
         raise FolderError(f"{folder} has no artifact to time. Export one: mnist-edge export")
     skipped, runners, timed = {}, [], []
@@ -152,7 +151,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     Raises:
         FolderError: they are damaged.
     """
-    path = folder / NAME
+    path = folder / BENCH
     if not path.is_file():
         return None
     try:

@@ -35,7 +35,8 @@ def command(
     \b
     Example: mnist-edge bench exports/cnn
     """
-    from mnist_edge.bench.benchmark import NAME, bench
+    from mnist_edge.bench.benchmark import bench
+    from mnist_edge.core.folder import BENCH
     from mnist_edge.report import json as as_json
     from mnist_edge.report import tables as report
 
@@ -45,7 +46,7 @@ def command(
         raise click.UsageError(f"--cpu keeps everything on one CPU; {threads} threads would wait for each other there.")
     result = bench(folder, runs or RUNS, warmup, threads, cpu, duration)
     content = as_json.bench(result)
-    keep(content, folder / NAME)
+    keep(content, folder / BENCH)
     if json:
         print_json(content)
     else:

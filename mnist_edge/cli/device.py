@@ -34,10 +34,10 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     \b
     Example: mnist-edge device emulate rpi4 exports/cnn
     """
+    from mnist_edge.core.folder import DEVICES
     from mnist_edge.core.manifest import Manifest
     from mnist_edge.deploy.boards import BOARDS as KNOWN
     from mnist_edge.deploy.emulation.userland import prepare, verify
-    from mnist_edge.deploy.results import FOLDER
 
     chosen = KNOWN[board]
     releases = [release for release in chosen.releases if debian in (None, release.number)]
@@ -47,7 +47,7 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     codes = []
     for release in releases:
         userland = prepare(chosen, release, manifest, say)
-        results = folder / FOLDER / f"{board}-debian{release.number}"
+        results = folder / DEVICES / f"{board}-debian{release.number}"
         check_writable(results)
         say(f"{userland.title}, {release}: verifying …")
         code, text = verify(userland, folder, images, results, console().width)
@@ -77,16 +77,16 @@ def run(
     """
     import re
 
+    from mnist_edge.core.folder import DEVICES
     from mnist_edge.core.manifest import Manifest
     from mnist_edge.deploy import ssh
-    from mnist_edge.deploy.results import FOLDER
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
     if Path(destination).is_dir():
         raise click.UsageError(f"{destination} is a folder; the board comes first: pi@board {destination}")
     Manifest.read(folder)
-    results = folder / FOLDER / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
+    results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
     check_writable(results)
     outcome = ssh.run(destination, folder, results, say, wheels, options, console().width)
     click.echo(outcome.text, nl=False)

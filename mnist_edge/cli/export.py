@@ -190,6 +190,7 @@ def _typed(name: str) -> bool:
 
 def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset", seed: int) -> None:
     """See to it that the folder holds a model: the user's own, one that is there, or one trained now."""
+    from mnist_edge.core.folder import MODEL
     from mnist_edge.training import store, trainer
     from mnist_edge.training.recipes import recipe
 
@@ -201,7 +202,7 @@ def _provide_model(folder: Path, own: Path | None, model: str, dataset: "Dataset
         say(f"Took {own}: test accuracy {accuracy:.4f}.")
         if accuracy < POOR:
             say("Note: that is poor. Does the model take pixels / 255, 0 black to 1 white?")
-    elif not (folder / store.MODEL).is_file():
+    elif not (folder / MODEL).is_file():
         chosen = recipe(model)
         say(f"There is no trained model in {folder}: training {model} first, with seed {seed}.")
         trained = train_and_save(chosen, dataset, folder, seed)

@@ -55,7 +55,7 @@ def command(
     from mnist_edge.core.files import atomic_write
     from mnist_edge.core.manifest import Manifest
     from mnist_edge.data.dataset import load_local
-    from mnist_edge.deploy import results as devices
+    from mnist_edge.report import devices
     from mnist_edge.report.html import render
     from mnist_edge.verify.verify import verify
 

@@ -61,9 +61,9 @@ def command(
     Example: mnist-edge verify exports/cnn
     Example: mnist-edge verify theirs.onnx --reference exports/cnn/reference.npz
     """
+    from mnist_edge.core.folder import VERIFY
     from mnist_edge.report import json as as_json
     from mnist_edge.report import junit as xml
-    from mnist_edge.verify.verify import NAME
 
     result = _verify(target, data, reference, precision, tolerance, images)
     if junit is not None:
@@ -71,7 +71,7 @@ def command(
     inside = _layers(result) if layers else None
     content = as_json.verify(result, strict)
     if result.manifest is not None:
-        keep(content, target / NAME)
+        keep(content, target / VERIFY)
     if json:
         print_json({**content, **(as_json.layers(*inside) if inside else {})})
     else:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ArtifactError, FolderError, IntegrityError
 from mnist_edge.core.files import DAMAGED, sha256, write_json
+from mnist_edge.core.folder import MANIFEST
 
 SCHEMA = 1
 
@@ -70,8 +71,6 @@ class Manifest:
     files: dict[str, dict[str, Any]]
     about: dict[str, Any]
 
-    NAME = "manifest.json"
-
     def float32_counterpart(self, artifact: Artifact) -> Artifact | None:
         """Find the float32 artifact of the same format, the one with the default ends first."""
         twins = (item for item in self.artifacts if item.format == artifact.format)
@@ -88,19 +87,19 @@ class Manifest:
 
     def write(self) -> None:
         """Write the manifest, atomically."""
-        write_json(self.folder / self.NAME, self.to_json())
+        write_json(self.folder / MANIFEST, self.to_json())
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read a folder's manifest. Raises FolderError where there is none, or one we cannot use."""
-        path = folder / cls.NAME
+        path = folder / MANIFEST
         make = "mnist-edge export makes one, exports/cnn where nothing else is said."
         if folder.is_file():
             raise FolderError(f"{folder} is a file; give the export folder that it is in.")
         if not folder.is_dir():
             raise FolderError(f"there is no folder {folder}. {make}")
         if not path.is_file():
-            raise FolderError(f"{folder} has no {cls.NAME}, so it is not a finished export. {make}")
+            raise FolderError(f"{folder} has no {MANIFEST}, so it is not a finished export. {make}")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
@@ -150,7 +149,7 @@ class Manifest:
         """Check one of `files` against its recorded size and SHA-256, and give its path."""
         entry = self.files.get(name)
         if entry is None:
-            raise FolderError(f"{self.folder / self.NAME} does not list {name}. Export again.")
+            raise FolderError(f"{self.folder / MANIFEST} does not list {name}. Export again.")
         check_file(self.folder / name, entry["bytes"], entry["sha256"])
         return self.folder / name
 
@@ -161,7 +160,7 @@ def find_artifact(path: Path) -> Artifact | None:
     Raises:
         ArtifactError, FolderError: the file is not what the manifest says, or the manifest is damaged.
     """
-    if not (path.parent / Manifest.NAME).is_file():
+    if not (path.parent / MANIFEST).is_file():
         return None
     for artifact in Manifest.read(path.parent).artifacts:
         if artifact.path.name == path.name:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.files import DAMAGED, atomic_write
 
-NAME = "reference.npz"
 OUTPUT = "output/"
 STORED = {"run_to_run": "spread", "float16_rounding": "half", "logit_step": "step"}  # names in the file
 

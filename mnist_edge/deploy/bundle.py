@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnist_edge import __version__
-from mnist_edge.core import reference
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import DeviceError, FolderError
 from mnist_edge.core.files import atomic_write
+from mnist_edge.core.folder import MANIFEST, REFERENCE
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.system import System
 from mnist_edge.deploy.boards import BOARDS
@@ -90,7 +90,7 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
     for artifact in manifest.artifacts:
         artifact.check()
     top = path.name.removesuffix(SUFFIX)
-    golden = manifest.check(reference.NAME)
+    golden = manifest.check(REFERENCE)
     runs = runtimes(manifest, systems(target)[0])
     kept = tuple(artifact for artifact in manifest.artifacts if artifact.format in runs)
     with tempfile.TemporaryDirectory() as name, atomic_write(path) as temporary:
@@ -99,7 +99,7 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
             manifest = replace(manifest, folder=work, artifacts=kept)
             manifest.write()
         paths = [path for artifact in kept for path in artifact.paths]
-        files = [manifest.folder / manifest.NAME, golden, *paths, write_wheel(work)]
+        files = [manifest.folder / MANIFEST, golden, *paths, write_wheel(work)]
         for system in wheels_for:
             download(pinned(manifest, system), system, work / WHEELS)
         wheels = sorted((work / WHEELS).glob("*")) if (work / WHEELS).is_dir() else []

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from mnist_edge.bench import benchmark as bench
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.files import atomic_write
+from mnist_edge.core.folder import BENCH, VERIFY
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.system import System
 from mnist_edge.deploy.bundle import SUFFIX, WHEELS, bundle, pinned
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
 from mnist_edge.deploy.wheels import QUIET, reason
-from mnist_edge.verify import verify as parity
 
 CONNECT_SECONDS = 15
 MARK = "mnist-edge-answers"
@@ -186,13 +185,13 @@ def run(
             verified = ssh.run(f"{command} verify .")
             if verified.returncode not in (0, 1):
                 raise ssh.failure("verify failed", verified)
-            _fetch(ssh, f"{there}/{parity.NAME}", results / parity.NAME)
-            (results / bench.NAME).unlink(missing_ok=True)  # of an earlier run, perhaps of other files
+            _fetch(ssh, f"{there}/{VERIFY}", results / VERIFY)
+            (results / BENCH).unlink(missing_ok=True)  # of an earlier run, perhaps of other files
             progress("Timing …")
             timed = ssh.run(f"{command} bench . {shlex.join(bench_options)}")
             if timed.returncode:
                 raise ssh.failure(f"bench failed; the verdict is in {results}", timed)
-            _fetch(ssh, f"{there}/{bench.NAME}", results / bench.NAME)
+            _fetch(ssh, f"{there}/{BENCH}", results / BENCH)
     return Outcome(verified.returncode, verified.stdout + timed.stdout)
 
 

@@ -17,6 +17,7 @@ from mnist_edge.core import reference
 from mnist_edge.core.contract import LABELS, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, DataError, FolderError, UnsupportedPrecision
 from mnist_edge.core.files import sha256
+from mnist_edge.core.folder import MANIFEST, MODEL, REFERENCE, TRAINING
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.optional import versions
@@ -139,7 +140,7 @@ def export(
     model = folder.resolve().name
     written = []
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
-    with _removed(staging), measuring(folder / store.MODEL, start.model, calibration) as measured:
+    with _removed(staging), measuring(folder / MODEL, start.model, calibration) as measured:
         golden = balanced(dataset.test.labels, np.arange(len(dataset.test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
         for format_name, precision in wanted:
             file_format = FORMATS[format_name]
@@ -178,18 +179,15 @@ def export(
             sha256={name: artifact.sha256 for name, artifact in artifacts.items()},
             keras_variation=measured(),
         )
-        recorded.write(staging / reference.NAME)
+        recorded.write(staging / REFERENCE)
         manifest = Manifest(
             folder=folder,
             model=model,
             artifacts=tuple(sorted(artifacts.values(), key=_order)),
-            files={
-                path.name: _entry(path)
-                for path in (folder / store.MODEL, folder / store.RECORD, staging / reference.NAME)
-            },
+            files={path.name: _entry(path) for path in (folder / MODEL, folder / TRAINING, staging / REFERENCE)},
             about=_about(dataset, start, recorded),
         )
-        (folder / Manifest.NAME).unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
         for path in staging.iterdir():
             path.replace(folder / path.name)
         manifest.write()
@@ -265,7 +263,7 @@ def _earlier(folder: Path, weights: str) -> tuple[dict[str, Artifact], dict[str,
         return {}, {}, ()
     names = tuple(artifact.path.name for artifact in manifest.artifacts)
     try:
-        outputs = reference.Reference.read(manifest.check(reference.NAME)).outputs
+        outputs = reference.Reference.read(manifest.check(REFERENCE)).outputs
     except (FolderError, ArtifactError):
         return {}, {}, names
     if manifest.about.get("weights_sha256") != weights:

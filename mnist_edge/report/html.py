@@ -11,8 +11,8 @@ from mnist_edge import __version__
 from mnist_edge.core.contract import LABELS
 from mnist_edge.core.metrics import Pair, margins
 from mnist_edge.core.optional import require
-from mnist_edge.deploy.results import Device
 from mnist_edge.report import plots
+from mnist_edge.report.devices import Device
 from mnist_edge.report.tables import difference, end, size
 from mnist_edge.report.verify_tables import interval, worst_findings
 from mnist_edge.verify.result import KERAS_NAME, ArtifactResult, Status, VerifyReport

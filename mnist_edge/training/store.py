@@ -10,11 +10,9 @@ import numpy as np
 
 from mnist_edge.core.errors import ArtifactError, FolderError, ModelError
 from mnist_edge.core.files import atomic_write, write_json
+from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TRAINING, VERIFY
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.formats.keras.model import load_model
-
-MODEL, RECORD = "model.keras", "training.json"
-
 
 SCHEMA = 1
 
@@ -43,19 +41,19 @@ def save(trained: Trained, folder: Path) -> list[str]:
         The names of the files that were removed because they came from the earlier model.
     """
     stale = []
-    if (folder / Manifest.NAME).is_file():
+    if (folder / MANIFEST).is_file():
         try:
             stale = [path for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
         except FolderError:
             stale = []  # a damaged manifest names nothing that can be trusted
-        told = ("reference.npz", "verify.json", "bench.json", "report.html", "report.md")
+        told = (REFERENCE, VERIFY, BENCH, f"{REPORT}.html", f"{REPORT}.md")
         stale = [path for path in (*stale, *(folder / name for name in told)) if path.is_file()]
-        (folder / Manifest.NAME).unlink()
+        (folder / MANIFEST).unlink()
     for path in stale:
         path.unlink()
     with atomic_write(folder / MODEL) as temporary:
         trained.model.save(temporary)
-    write_json(folder / RECORD, trained.record)
+    write_json(folder / TRAINING, trained.record)
     return [path.name for path in stale]
 
 
@@ -76,17 +74,17 @@ def load(folder: Path) -> Trained:
     """
     again = f"Train again: mnist-edge train --model {folder.resolve().name} --out {folder.parent}"
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
         if record["schema"] != SCHEMA:
-            raise ModelError(f"{folder / RECORD} has schema {record['schema']}, this version reads {SCHEMA}. {again}")
+            raise ModelError(f"{folder / TRAINING} has schema {record['schema']}, this version reads {SCHEMA}. {again}")
         expected = record["weights_sha256"]
         _ = record["floor"], record["dataset"]["train_sha256"], record["split"]["validation_share"]  # what export reads
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / RECORD} cannot be read ({type(error).__name__}: {error}). {again}") from error
+        raise ModelError(f"{folder / TRAINING} cannot be read ({type(error).__name__}: {error}). {again}") from error
     try:
         model = load_model(folder / MODEL)
     except ArtifactError as error:
         raise ModelError(f"{error} {again}") from error
     if weights_digest(model) != expected:
-        raise ModelError(f"{folder / MODEL} does not hold the weights that {RECORD} tells of. {again}")
+        raise ModelError(f"{folder / MODEL} does not hold the weights that {TRAINING} tells of. {again}")
     return Trained(model, record)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mnist_edge.core import reference
 from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.manifest import Artifact
 from mnist_edge.core.metrics import Interval, compare, logit_margins
 from mnist_edge.core.optional import versions
@@ -74,7 +75,7 @@ class ArtifactChecker:
         reasons = [*mismatches, *(str(finding) for finding in findings if not finding.passed)]
         notes = []
         if self.ours and recorded is None:
-            reasons.append(f"{reference.NAME} has no outputs of it: export again")
+            reasons.append(f"{REFERENCE} has no outputs of it: export again")
         elif on_host is not None and changed:
             origin = "it was changed after the export and entered into the manifest again"
             if on_host.largest_difference == 0:

@@ -9,6 +9,7 @@ from mnist_edge.core import reference
 from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ArtifactError, FolderError, MissingRuntime
 from mnist_edge.core.files import sha256
+from mnist_edge.core.folder import MODEL, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import compare
 from mnist_edge.data.dataset import Dataset
@@ -23,9 +24,6 @@ from mnist_edge.verify.diagnosis import KerasModel
 from mnist_edge.verify.known_faults import SAME
 from mnist_edge.verify.result import ArtifactResult, Check, Sample, Status, VerifyReport
 from mnist_edge.verify.tolerances import QUANTIZED, SPREADS, Given
-
-MODEL = "model.keras"
-NAME = "verify.json"
 
 
 def verify(
@@ -45,7 +43,7 @@ def verify(
         MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
     """
     manifest = Manifest.read(folder)
-    golden = reference.Reference.read(manifest.check(reference.NAME))
+    golden = reference.Reference.read(manifest.check(REFERENCE))
     for artifact in manifest.artifacts:
         artifact.check()
     if not manifest.artifacts:
@@ -121,7 +119,7 @@ def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
     if dataset is not None and dataset.test.digest == golden.test_sha256:
         test = dataset.test
         return Sample(f"all {len(test)} test images", test.images, test.labels, golden.keras)
-    name = f"{len(golden.labels)} golden images of {reference.NAME}"
+    name = f"{len(golden.labels)} golden images of {REFERENCE}"
     return Sample(name, golden.images, golden.labels, golden.keras[golden.indices])
 
 
@@ -145,7 +143,7 @@ def _refuse_if_all_skipped(results: tuple[ArtifactResult, ...]) -> None:
 
 def _recheck(suite: ArtifactChecker) -> Check:
     """Recompute Keras's own predictions where TensorFlow and the model are there."""
-    name = f"{reference.NAME} is what Keras computes"
+    name = f"{REFERENCE} is what Keras computes"
     if suite.keras_model is None:
         return Check(name, Status.SKIPPED, suite.no_keras_reason)
     outputs = predict(suite.keras_model.model, suite.sample.images)

@@ -10,9 +10,9 @@ from typing import Any
 
 from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import FolderError
+from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import logit_margins
-from mnist_edge.core.reference import NAME as REFERENCE
 from mnist_edge.core.reference import Reference
 from mnist_edge.deploy.snippets import unsupported_reason
 from mnist_edge.formats import FORMATS

@@ -14,6 +14,7 @@ from PIL import Image
 from support import faults
 
 from mnist_edge.core.errors import FolderError
+from mnist_edge.core.folder import MANIFEST
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 
@@ -89,13 +90,13 @@ def test_verify_says_it_in_one_line(folder: Path, run: Run, tmp_path: Path) -> N
     ],
 )
 def test_a_manifest_with_a_value_of_another_kind(place: tuple[Any, ...], value: object, folder: Path) -> None:
-    content = json.loads((folder / Manifest.NAME).read_text())
+    content = json.loads((folder / MANIFEST).read_text())
     inner = content
     for key in place[:-1]:
         inner = inner[key]
     assert place[-1] in inner if isinstance(inner, dict) else inner[place[-1]]
     inner[place[-1]] = value
-    (folder / Manifest.NAME).write_text(json.dumps(content))
+    (folder / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(FolderError, match=r"manifest\.json is damaged"):
         Manifest.read(folder)
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.files import atomic_write, publish_folder
+from mnist_edge.core.folder import VERIFY
 from mnist_edge.core.host import EMULATED
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.deploy.boards import Board, Release
 from mnist_edge.deploy.bundle import SUFFIX, bundle, pinned
 from mnist_edge.deploy.emulation import debian
 from mnist_edge.deploy.wheels import install
-from mnist_edge.verify import verify as parity
 
 LEAST_QEMU = 10
 QEMU_VARIABLE = "MNIST_EDGE_QEMU"
@@ -133,11 +133,11 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
     with userland.unpacked(folder) as (bundled, package):
         some = [] if images is None else ["--images", str(images)]
         done = userland.python("-m", "mnist_edge", "verify", str(bundled), *some, package=package, width=width)
-        if done.returncode not in (0, 1) or not (bundled / parity.NAME).is_file():
+        if done.returncode not in (0, 1) or not (bundled / VERIFY).is_file():
             lines = done.stderr.strip().splitlines()
             raise DeviceError(f"under {userland.title}: {lines[-1][:300] if lines else f'exit {done.returncode}'}")
-        with atomic_write(results / parity.NAME) as temporary:
-            shutil.copyfile(bundled / parity.NAME, temporary)
+        with atomic_write(results / VERIFY) as temporary:
+            shutil.copyfile(bundled / VERIFY, temporary)
     return done.returncode, done.stdout
 
 

@@ -9,12 +9,9 @@ from typing import Any
 from mnist_edge.bench import benchmark as bench
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.files import DAMAGED
+from mnist_edge.core.folder import BENCH, DEVICES, VERIFY
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.verify import verify as parity
 from mnist_edge.verify.result import Status
-
-FOLDER = "devices"
-"""The folder of an export that has one folder a device."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +43,19 @@ def read(manifest: Manifest, more: Iterable[Path] = ()) -> tuple[Device, ...]:
     Raises:
         FolderError: a folder holds no results, damaged ones, or those of other files than the manifest's.
     """
-    own = manifest.folder / FOLDER
+    own = manifest.folder / DEVICES
     here = sorted(path for path in own.iterdir() if path.is_dir() and any(path.iterdir())) if own.is_dir() else []
     places = [*here, *more]
     return tuple(_read(manifest, place) for place in places)
 
 
 def _read(manifest: Manifest, place: Path) -> Device:
-    verified = _verdicts(place / parity.NAME)
+    verified = _verdicts(place / VERIFY)
     timed = bench.read(place)
     if verified is None and timed is None:
-        raise FolderError(f"{place} has neither {parity.NAME} nor {bench.NAME}. Bring them there from the board.")
+        raise FolderError(f"{place} has neither {VERIFY} nor {BENCH}. Bring them there from the board.")
     known = {artifact.path.name: artifact.sha256 for artifact in manifest.artifacts}
-    for name, content in ((parity.NAME, verified), (bench.NAME, timed)):
+    for name, content in ((VERIFY, verified), (BENCH, timed)):
         for item in content["results"] if content else ():
             if known.get(item["file"]) != item["sha256"]:
                 here = f"{known[item['file']][:12]}…" if item["file"] in known else "not there"
@@ -69,7 +66,7 @@ def _read(manifest: Manifest, place: Path) -> Device:
                 )
     machines = {(content["host"]["cpu"], content["host"]["machine"]) for content in (verified, timed) if content}
     if len(machines) > 1:
-        raise FolderError(f"{place} holds results of two machines: {parity.NAME} and {bench.NAME} name different CPUs.")
+        raise FolderError(f"{place} holds results of two machines: {VERIFY} and {BENCH} name different CPUs.")
     return Device(place.resolve().name, verified, timed)
 
 
