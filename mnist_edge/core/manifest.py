@@ -17,7 +17,8 @@ SCHEMA = 1
 class Artifact:
     """One exported file, as the manifest knows it; `quantization` says how an int8 one was quantized.
 
-    `companions` are files beside it that belong to it, a header say: their names with `bytes` and `sha256`.
+    `companions` are files beside it that belong to it, a header say: their names with `bytes` and `sha256`. `versions`
+    and `host` are those of its export; a folder may hold files of several exports.
     """
 
     path: Path
@@ -28,6 +29,8 @@ class Artifact:
     sha256: str
     quantization: dict[str, Any] | None = None
     companions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    host: dict[str, Any] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[Path]:
@@ -119,6 +122,8 @@ class Manifest:
                         Path(name).name: {"bytes": item["bytes"], "sha256": item["sha256"]}
                         for name, item in entry.get("companions", {}).items()
                     },
+                    versions=dict(entry.get("versions", content["about"].get("versions", {}))),
+                    host=dict(entry.get("host", content["about"].get("host", {}))),
                 )
                 for entry in content["artifacts"]
             )
@@ -137,6 +142,7 @@ class Manifest:
         sizes = [*(item.bytes for item in self.artifacts), *(entry["bytes"] for entry in entries)]
         texts = [*(item.sha256 for item in self.artifacts), *(entry["sha256"] for entry in entries)]
         texts += [self.model, self.about["dataset"]["name"], *self.about["versions"].values()]
+        texts += [version for item in self.artifacts for version in item.versions.values()]
         figures = [self.about.get(name) for name in ("accuracy_floor", "test_accuracy")]
         if not all(isinstance(text, str) for text in texts) or not all(type(size) is int for size in sizes):
             raise TypeError("a name, digest or size is of another kind")
