@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def ratio(ours: Iterable[float], others: Iterable[float]) -> str:
-    """Give the median of the rounds' ratios, with the lowest and the highest."""
+    """Return the median of the rounds' ratios, with the lowest and the highest."""
     ratios = sorted(one / other for one, other in zip(ours, others, strict=True))
     return f"{statistics.median(ratios):.2f}× ({ratios[0]:.2f}–{ratios[-1]:.2f})"
 

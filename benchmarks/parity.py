@@ -62,7 +62,7 @@ LOOPS = {".onnx": onnx_loop, ".tflite": tflite_loop}
 
 
 def prepared(artifact: Artifact, images: Any) -> Any:
-    """Give the inputs of a file, one image each, in its dtype and shape."""
+    """Return the inputs of a file, one image each, in its dtype and shape."""
     image = artifact.contract.input
     pixels = images if image.dtype == "uint8" else images.astype(np.float32) / np.float32(255)
     return pixels.reshape(-1, *(size or 1 for size in image.shape))
@@ -93,7 +93,7 @@ def measure(folder: Path, dataset: data.Dataset, rounds: int) -> dict[str, Any]:
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
-    """Give the table, one line a folder."""
+    """Return the table, one line a folder."""
     lines = ["| files | bare loops, s | `verify`, s | ratio, median of rounds (lowest–highest) |", "|---|---|---|---|"]
     for found in results:
         bare, whole = (statistics.median(found[name]) for name in ("bare", "verify"))

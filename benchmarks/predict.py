@@ -68,7 +68,7 @@ def environment(folder: Path, extra: str) -> Path:
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Give what is installed beside a Python."""
+    """Return what is installed beside a Python."""
     listed = subprocess.run([python, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True).stdout
     return {item["name"]: item["version"] for item in json.loads(listed)}
 
@@ -103,7 +103,7 @@ def measure(extra: str, artifact: Path, picture: Path, digit: int, rounds: int, 
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
-    """Give the table, two lines a runtime."""
+    """Return the table, two lines a runtime."""
     lines = [
         "| what | wall, s | ratio, median of rounds (lowest–highest) | peak, MiB | ratio |",
         "|---|---|---|---|---|",

@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 def output(name: str) -> str:
-    """Give what a block shows: a command with its output, or a committed table."""
+    """Return what a block shows: a command with its output, or a committed table."""
     if name not in COMMANDS:
         return (ROOT / "benchmarks" / "results" / f"{name}.md").read_text(encoding="utf-8").strip()
     command = [sys.executable, "-m", "mnist_edge", *COMMANDS[name]]

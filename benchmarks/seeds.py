@@ -57,7 +57,7 @@ def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dic
 
 
 def recipes_table(rows: list[dict[str, Any]]) -> str:
-    """Give the table of recipes, one line each."""
+    """Return the table of recipes, one line each."""
     heads = ["recipe", "notebook", "mean ± sd over seeds", "lowest", "floor", "seeds whose files all pass"]
     int8 = [name for name in rows[0]["files"] if name.endswith(" int8")]
     heads += [f"{name}: worst drop, most flips, largest margin" for name in int8]

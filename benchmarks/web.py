@@ -26,7 +26,7 @@ from support.drawing import STROKES, choose, demo, draw, opened  # noqa: E402
 
 
 def first_prediction(browser: Browser, url: str) -> float:
-    """Give the seconds from navigation to the first probabilities."""
+    """Return the seconds from navigation to the first probabilities."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(url, wait_until="commit")
@@ -76,7 +76,7 @@ def picture(browser: Browser, url: str, path: Path) -> None:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Give the figures as text and a table."""
+    """Return the figures as text and a table."""
     seconds = sorted(result["first_prediction"])
     middle = statistics.median(seconds)
     lines = [

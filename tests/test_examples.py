@@ -57,7 +57,7 @@ def example(request: pytest.FixtureRequest) -> tuple[str, Shell]:
 
 
 def commands(name: str) -> list[tuple[str, list[str]]]:
-    """Give the commands of an example's README, each with what the README says it prints."""
+    """Return the commands of an example's README, each with what the README says it prints."""
     found: list[tuple[str, list[str]]] = []
     for line in re.findall(
         r"^    (.*)$", (ROOT / "examples" / name / "README.md").read_text(encoding="utf-8"), flags=re.M
@@ -70,7 +70,7 @@ def commands(name: str) -> list[tuple[str, list[str]]]:
 
 
 def answers(text: str) -> list[tuple[str, str]]:
-    """Give picture and digit of each line `picture: digit (percent %)`."""
+    """Return picture and digit of each line `picture: digit (percent %)`."""
     return re.findall(r"^(\S+): (\d) \([\d.]+ %\)$", text, flags=re.M)
 
 

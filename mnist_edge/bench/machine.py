@@ -72,7 +72,7 @@ def faults(before: State, after: State) -> list[str]:
 
 
 def change(before: State, after: State) -> str:
-    """Tell of two states in one line: `governor ondemand; temperature 48 °C → 61 °C; …`; what is not known is named."""
+    """Return two states in one line: `governor ondemand; temperature 48 °C → 61 °C; …`; what is not known is named."""
     known, unknown = [], []
     for name, was, now in (
         ("governor", before.governor, after.governor),
@@ -136,7 +136,7 @@ def _move(thread: int, cpus: set[int]) -> None:
 
 
 def _throttled(root: Path) -> int | None:
-    """Give the firmware's bits: from its file in /sys (a Pi 5 has an address in that path), else from vcgencmd."""
+    """Return the firmware's bits: from its file in /sys (a Pi 5 has an address in that path), else from vcgencmd."""
     found = sorted(root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled"))
     text = read_line(found[0]) if found else _vcgencmd()
     try:

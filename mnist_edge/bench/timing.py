@@ -25,7 +25,7 @@ class LatencyStats:
     total_ns: int | None = None
 
     def percentile(self, q: float) -> float:
-        """Give a percentile in microseconds."""
+        """Return a percentile in microseconds."""
         return float(np.percentile(self.samples_ns, q)) / 1000
 
     @property

@@ -20,11 +20,11 @@ class Commands(FullHelpGroup):
     """Imports a command's module when that command is asked for: `predict` is not to wait for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the name of every module here that has a `command`."""
+        """Return the name of every module here that has a `command`."""
         return [name for name in sorted(self._modules()) if self.get_command(ctx, name)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Give the `command` of the module of that name."""
+        """Return the `command` of the module of that name."""
         if name not in self._modules():
             return None
         found: click.Command | None = getattr(importlib.import_module(f"{__name__}.{name}"), "command", None)

@@ -33,7 +33,7 @@ class InterruptFlag:
 
 
 def console(stderr: bool = False) -> "Console":
-    """Give a rich console; rich is loaded here and not for `--help` or `predict`."""
+    """Return a rich console; rich is loaded here and not for `--help` or `predict`."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False)

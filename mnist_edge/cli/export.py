@@ -184,7 +184,7 @@ def command(
 
 
 def _typed(name: str) -> bool:
-    """Tell whether an option stands on the command line."""
+    """Return whether an option stands on the command line."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 

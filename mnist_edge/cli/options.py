@@ -99,7 +99,7 @@ def load_dataset(path: Path | None) -> "Dataset":
 
 
 def limits(flags: tuple[str, ...]) -> dict[str, float]:
-    """Give the limits that the user has set: the project's table, and over it the flags."""
+    """Return the limits that the user has set: the project's table, and over it the flags."""
     from mnist_edge.verify.tolerances import from_flags, from_project
 
     return {**from_project(Path.cwd()), **from_flags(flags)}

@@ -78,7 +78,7 @@ class Contract:
 
     @classmethod
     def of(cls, precision: Precision, layout: str, io: IOOptions = IOOptions()) -> Self:
-        """Give the contract of a precision; `layout` is the format's own, NHWC or NCHW.
+        """Return the contract of a precision; `layout` is the format's own, NHWC or NCHW.
 
         The scale and zero point of full-integer logits depend on the network: they are None here.
         """

@@ -14,7 +14,7 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it becomes `path` only when the block ends well.
+    """Return a temporary path beside `path` to write to; it becomes `path` only when the block ends well.
 
     Raises OSError, which names `path` where the temporary one could not be made, written or renamed.
     """
@@ -53,7 +53,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Give the hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     import hashlib
 
     with path.open("rb") as file:

@@ -52,7 +52,7 @@ def temperature(root: Path = ROOT) -> float | None:
 
 
 def _cpu_model(root: Path) -> str:
-    """Give the board's name where the device tree has one (a Pi), else the CPU's."""
+    """Return the board's name where the device tree has one (a Pi), else the CPU's."""
     if board := read_line(root / "proc/device-tree/model"):
         return board.rstrip("\0")
     try:

@@ -80,7 +80,7 @@ class Manifest:
         return next((item for item in twins if item.precision is Precision.FLOAT32), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Give what `manifest.json` holds."""
+        """Return what `manifest.json` holds."""
         artifacts = []
         for artifact in self.artifacts:
             entry = asdict(artifact)
@@ -161,7 +161,7 @@ class Manifest:
 
 
 def find_artifact(path: Path) -> Artifact | None:
-    """Give the entry of the manifest beside a file, where there is one that lists it, held to its SHA-256.
+    """Return the entry of the manifest beside a file, where there is one that lists it, held to its SHA-256.
 
     Raises:
         ArtifactError, FolderError: the file is not what the manifest says, or the manifest is damaged.

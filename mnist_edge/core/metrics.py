@@ -64,13 +64,13 @@ class Comparison:
 
 
 def margins(outputs: Outputs) -> NDArray[np.float32]:
-    """Give the lead of the first over the second choice, `[N]`, for probabilities `[N, 10]`."""
+    """Return the lead of the first over the second choice, `[N]`, for probabilities `[N, 10]`."""
     ranked = np.sort(outputs, axis=1)
     return ranked[:, -1] - ranked[:, -2]
 
 
 def logit_margins(outputs: Outputs) -> NDArray[np.float64]:
-    """Give the lead of the first over the second logit, `[N]`, for probabilities `[N, 10]`."""
+    """Return the lead of the first over the second logit, `[N]`, for probabilities `[N, 10]`."""
     ranked = np.sort(outputs, axis=1)[:, -2:].astype(np.float64)
     tiny = np.finfo(np.float32).tiny
     return np.asarray(np.log(np.maximum(ranked[:, 1], tiny)) - np.log(np.maximum(ranked[:, 0], tiny)))
@@ -136,7 +136,7 @@ class Interval:
 
     @classmethod
     def of(cls, found: Comparison) -> Self | None:
-        """Give the exact interval (Clopper and Pearson over the images on which just one of the two is right).
+        """Return the exact interval (Clopper and Pearson over the images on which just one of the two is right).
 
         None where SciPy is not installed, as on a device.
         """
@@ -154,5 +154,5 @@ class Interval:
 
     @property
     def within_noise(self) -> bool:
-        """Whether the interval holds 0: so many images may change sides by chance."""
+        """Return whether the interval holds 0: so many images may change sides by chance."""
         return self.low <= 0 <= self.high

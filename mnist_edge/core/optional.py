@@ -13,19 +13,19 @@ from mnist_edge.core.errors import MissingRuntime
 
 
 def installed(module: str) -> bool:
-    """Tell whether `module` (its top level) can be found, without importing it."""
+    """Return whether `module` (its top level) can be found, without importing it."""
     return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
 def pip_install(*packages: str) -> str:
-    """Give the command that installs `packages` into the Python that is running, or beside it where that is guarded."""
+    """Return the command that installs `packages` into this Python, or into a new environment where this one is guarded."""
     if externally_managed():
         return f"{sys.executable} -m venv --system-site-packages mnist && mnist/bin/pip install {' '.join(packages)}"
     return f"{sys.executable} -m pip install {' '.join(packages)}"
 
 
 def externally_managed() -> bool:
-    """Tell whether pip would refuse to install into this Python (PEP 668: Debian's and Raspberry Pi OS's own)."""
+    """Return whether pip would refuse to install into this Python (PEP 668: Debian's and Raspberry Pi OS's own)."""
     import sysconfig
 
     marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
@@ -59,7 +59,7 @@ def require_keras(what: str) -> ModuleType:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Give the installed version of each of `packages` that is installed."""
+    """Return the installed version of each of `packages` that is installed."""
     from importlib import metadata  # 20 ms that `predict` require not spend
 
     found = {}

@@ -78,7 +78,7 @@ class Reference:
             raise ValueError("what it tells of itself cannot be")
 
     def subset(self, count: int) -> Self:
-        """Give it with `count` of the golden images, taken at equal distances, so that the classes stay balanced."""
+        """Return it with `count` of the golden images, taken at equal distances, so that the classes stay balanced."""
         some = np.linspace(0, len(self.labels) - 1, min(count, len(self.labels))).round().astype(np.int64)
         outputs = {name: values[some] for name, values in self.outputs.items()}
         images, labels, indices = self.images[some], self.labels[some], self.indices[some]

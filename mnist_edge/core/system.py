@@ -40,7 +40,7 @@ class System:
 
     @classmethod
     def here(cls) -> "System":
-        """Give the system that this Python runs on."""
+        """Return the system that this Python runs on."""
         glibc = platform.libc_ver()[1].partition(".")[2]
         bits = 64 if sys.maxsize > 2**32 else 32
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -48,7 +48,7 @@ class System:
 
     @property
     def arm32(self) -> bool:
-        """Whether this is 32-bit ARM of the seventh version or later (all Pis but the first and the Zero)."""
+        """Return whether this is 32-bit ARM of the seventh version or later (all Pis but the first and the Zero)."""
         return self.bits == 32 and self.machine in ("armv7l", "armv8l", "aarch64")
 
     @property
@@ -64,7 +64,7 @@ class System:
         return (*newest, f"manylinux2014_{machine}")
 
     def runtime(self, extra: str) -> tuple[str, ...]:
-        """Give what pip has to install for an extra of ours, `tflite` or `onnx`; nothing where there is no wheel."""
+        """Return what pip has to install for an extra of ours, `tflite` or `onnx`; nothing where there is no wheel."""
         if self.arm32:
             return RUNTIMES_32BIT.get(extra, ()) if self.python == PYTHON_32BIT else ()
         if self.machine not in ("x86_64", "aarch64", "arm64", "AMD64") or self.bits == 32:

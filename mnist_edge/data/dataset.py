@@ -70,7 +70,7 @@ class Dataset:
 
     @cached_property
     def genuine(self) -> bool:
-        """Whether all four arrays are MNIST's own, by SHA-256."""
+        """Return whether all four arrays are MNIST's own, by SHA-256."""
         return self.train.idx_digests == OFFICIAL["train"] and self.test.idx_digests == OFFICIAL["test"]
 
     @property

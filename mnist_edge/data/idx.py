@@ -29,7 +29,7 @@ NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def encode(array: Bytes) -> bytes:
-    """Give the bytes of the raw IDX file that holds `array`."""
+    """Return the bytes of the raw IDX file that holds `array`."""
     return b"\0\0\x08" + bytes([array.ndim]) + np.asarray(array.shape, ">u4").tobytes() + array.tobytes()
 
 

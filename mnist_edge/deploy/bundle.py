@@ -36,13 +36,13 @@ TARGETS = {"rpi": "a Raspberry Pi with a 64-bit system", "rpi-32bit": "a Raspber
 
 
 def systems(target: str) -> list[System]:
-    """Give the systems of a target in `TARGETS`."""
+    """Return the systems of a target in `TARGETS`."""
     board = BOARDS.get(target, BOARDS["rpi5"])
     return [release.system for release in board.releases]
 
 
 def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
-    """Give what pip has to install so that a folder's files run, by the extra of ours that stands for it.
+    """Return what pip has to install so that a folder's files run, by the extra of ours that stands for it.
 
     Raises:
         DeviceError: there is no wheel for any of its formats.
@@ -55,7 +55,7 @@ def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
 
 
 def pinned(manifest: Manifest, system: System) -> list[str]:
-    """Give what our package and the runtimes need on a system, in the versions that exported the files of a folder."""
+    """Return the requirements of our package and the runtimes on a system, in the versions that exported the files."""
     versions = manifest.about.get("versions", {})
     wanted = requirements()
     for packages in runtimes(manifest, system).values():

@@ -136,7 +136,7 @@ class Connection:
         return subprocess.CompletedProcess(script, done.returncode, out.partition(f"{MARK}\n")[2], err)
 
     def failure(self, what: str, done: subprocess.CompletedProcess[str]) -> DeviceError:
-        """Give the error for a remote command that failed."""
+        """Return the error for a remote command that failed."""
         lines = done.stderr.strip().splitlines()
         if "No space left" in done.stderr:
             return DeviceError(f"{self.destination}: {what}: its disk is full. Free some space there.")

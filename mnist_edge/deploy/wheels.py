@@ -47,13 +47,13 @@ def write_wheel(folder: Path) -> Path:
 
 
 def requirements() -> dict[str, str]:
-    """Give what the base install needs: each package's name and its requirement, `click` and `click>=8.2`."""
+    """Return what the base install needs: each package's name and its requirement, `click` and `click>=8.2`."""
     lines = [line for line in _distribution().requires or () if "extra ==" not in line]
     return {re.split(r"[^\w.-]", line)[0]: line.partition(";")[0].strip() for line in lines}
 
 
 def extras() -> list[str]:
-    """Give the names of our extras."""
+    """Return the names of our extras."""
     return _distribution().metadata.get_all("Provides-Extra") or []
 
 

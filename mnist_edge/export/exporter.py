@@ -195,13 +195,13 @@ def export(
 
 
 def twin(format_name: str) -> str:
-    """Give the format whose quantization a format takes over: its target's twin, or itself."""
+    """Return the format whose quantization a format takes over: its target's twin, or itself."""
     target = FORMATS[format_name].platform
     return target.counterpart_format if target else format_name
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    """Give what the manifest says of a file."""
+    """Return what the manifest says of a file."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
@@ -240,7 +240,7 @@ def _removed(folder: Path) -> Iterator[None]:
 
 
 def _metadata(model: str, precision: Precision, record: dict[str, Any], packages: tuple[str, ...]) -> dict[str, str]:
-    """Give what a file tells of itself; nothing here changes from one export of a model to the next."""
+    """Return what a file tells of itself; nothing here changes from one export of a model to the next."""
     return {
         "model": model,
         "precision": precision,
@@ -253,7 +253,7 @@ def _metadata(model: str, precision: Precision, record: dict[str, Any], packages
 
 
 def _earlier(folder: Path, weights: str) -> tuple[dict[str, Artifact], dict[str, Any], tuple[str, ...]]:
-    """Give the artifacts that are there and whole, their recorded outputs, and the names of the others.
+    """Return the artifacts that are there and whole, their recorded outputs, and the names of the others.
 
     The others are damaged, came from other weights, or were written by a version with another `reference.npz`.
     """

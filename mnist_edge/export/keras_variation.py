@@ -98,7 +98,7 @@ def measure(model: Any, given: Path) -> dict[str, Any]:
 
 
 def _half(model: Any, pixels: Any, exact: Any) -> float:
-    """Give the largest difference that half a float16 unit on every weight made in some draws."""
+    """Return the largest difference that half a float16 unit on every weight made in some draws."""
     rng = np.random.default_rng(0)
     weights = model.get_weights()
     largest = 0.0

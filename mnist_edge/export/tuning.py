@@ -43,7 +43,7 @@ class Bench:
         self._format.export(self._start.model, path, Request(Precision.INT8, calibration, {}, self._io, quantization))
 
     def drop(self, quantization: Quantization) -> float:
-        """Give the accuracy in points that a candidate loses against Keras; infinite where it cannot be exported."""
+        """Return the accuracy in points that a candidate loses against Keras; infinite where it cannot be exported."""
         for earlier in self.tried:
             if earlier["quantization"] == asdict(quantization):
                 return _drop(earlier)
@@ -63,7 +63,7 @@ class Bench:
         return _drop(found)
 
     def times(self, candidates: list[Quantization]) -> list[float]:
-        """Give each candidate's median time of the whole call in µs, all measured side by side."""
+        """Return each candidate's median time of the whole call in µs, all measured side by side."""
         with tempfile.TemporaryDirectory() as folder:
             calls: dict[str, Callable[[], object]] = {}
             for index, candidate in enumerate(candidates):
@@ -75,12 +75,12 @@ class Bench:
 
 
 def _drop(tried: dict[str, Any]) -> float:
-    """Give the drop of an attempt in points; infinite where the file could not be exported."""
+    """Return the drop of an attempt in points; infinite where the file could not be exported."""
     return float("inf") if tried["drop"] is None else float(tried["drop"])
 
 
 def in_words(quantization: Quantization) -> str:
-    """Give a candidate in words."""
+    """Return a candidate in words."""
     layers = f", layers {list(quantization.float_layers)} in float" if quantization.float_layers else ""
     return f"{quantization.method}, {'per-channel' if quantization.per_channel else 'per-tensor'}{layers}"
 

@@ -17,7 +17,7 @@ FORMATS = {item.name: item for item in sorted(_found, key=lambda item: (item.pla
 
 
 def format_of(path: Path) -> Format:
-    """Give the format that a file's ending names. Raises ArtifactError with the endings there are."""
+    """Return the format that a file's ending names. Raises ArtifactError with the endings there are."""
     for candidate in FORMATS.values():
         if path.suffix == candidate.suffix:
             return candidate
@@ -26,5 +26,5 @@ def format_of(path: Path) -> Format:
 
 
 def runtime_versions() -> dict[str, str]:
-    """Give the installed versions of NumPy and of every package that a format rests on."""
+    """Return the installed versions of NumPy and of every package that a format rests on."""
     return versions(dict.fromkeys(["numpy", *(package for item in FORMATS.values() for package in item.packages)]))

@@ -84,7 +84,7 @@ class Format(Protocol):
         """Say what has to be installed before `open` works; None where it works."""
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Give the ends that a file of this precision has. Raises UnsupportedPrecision where it cannot have them."""
+        """Return the ends that a file of this precision has. Raises UnsupportedPrecision where it cannot have them."""
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert a Keras model, write it to `path`, and give the contract that the file really has.

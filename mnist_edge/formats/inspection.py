@@ -98,5 +98,5 @@ def _listed(kinds: tuple[str, ...]) -> str:
 
 
 def end(name: str, dtype: str, dims: list[Any]) -> str:
-    """Give an input or output in one line: `image uint8 [1, 28, 28, 1]`."""
+    """Return an input or output in one line: `image uint8 [1, 28, 28, 1]`."""
     return f"{name} {dtype} [{', '.join(map(str, dims))}]"

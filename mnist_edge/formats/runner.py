@@ -65,7 +65,7 @@ class BatchRunner(ABC):
         """Run one batch: numbers for the input tensor in, the output tensor's numbers `[batch, 10]` out."""
 
     def parts(self, images: Images) -> Iterator[NDArray[Any]]:
-        """Give the numbers for the input tensor, call by call; many at once are converted, for speed."""
+        """Return the numbers for the input tensor, call by call; many at once are converted, for speed."""
         rest = -len(images) % self.batch
         if rest:  # the last call of a file with a fixed batch is filled up with black images
             images = np.concatenate([images, np.zeros((rest, 28, 28), np.uint8)])
@@ -103,7 +103,7 @@ def softmax(logits: Probabilities) -> Probabilities:
 
 
 def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:
-    """Give the 256 numbers that the pixels 0 to 255 become at an input of `dtype`.
+    """Return the 256 numbers that the pixels 0 to 255 become at an input of `dtype`.
 
     A float input takes pixel / 255. An integer one with a `scale` takes round(pixel / 255 / scale) + zero_point,
     clipped to its range (the affine quantization of the TFLite specification); without one it takes raw pixels.
@@ -119,7 +119,7 @@ def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -
 
 
 def check_io(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> tuple[TensorSpec, TensorSpec]:
-    """Give a file's input and its first output.
+    """Return a file's input and its first output.
 
     Raises:
         ArtifactError: it takes anything but 28×28 images, or gives anything but ten numbers for each.
@@ -131,7 +131,7 @@ def check_io(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorS
 
 
 def _is_image(tensor: TensorSpec) -> bool:
-    """Tell whether the sizes behind the batch are an image's; those that are free or 1 do not count."""
+    """Return whether the sizes behind the batch are an image's; those that are free or 1 do not count."""
     return _is_number(tensor) and [size for size in tensor.shape[1:] if size not in (1, None)] in ([28, 28], [784])
 
 

@@ -7,7 +7,7 @@ from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
 from mnist_edge.core.manifest import Manifest, find_artifact
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.runner import Probabilities
-from mnist_edge.predict import picture as preprocess
+from mnist_edge.predict.picture import read as read_picture
 
 
 def choose(folder: Path) -> Path:
@@ -40,7 +40,7 @@ def predict(pictures: list[Path], artifact: Path) -> list[Probabilities | Pictur
     with format_of(artifact).open(artifact) as runner:
         for picture in pictures:
             try:
-                outcomes.append(runner.run(preprocess.read(picture)[None])[0])
+                outcomes.append(runner.run(read_picture(picture)[None])[0])
             except PictureError as error:
                 outcomes.append(error)
     return outcomes

@@ -1,8 +1,8 @@
 """Any picture of one digit → a 28×28 one like MNIST's: white on black, in a 20×20 box, centred by its mass.
 
 The method is that of the dataset's own page: the digit is scaled, keeping its proportions, into a 20×20 box with
-anti-aliasing, and placed in a 28×28 field so that its centre of mass is at the field's centre. `ink` finds the digit;
-strokes far from the usual width are brought near it. From the grey picture on, `web/preprocess.js` gives the same bits.
+anti-aliasing, and placed in a 28×28 field so that its centre of mass is at the field's centre. `segmentation` finds the
+digit; strokes of an unusual width are made wider or narrower. `web/static/picture.js` gives the same bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from mnist_edge.core.errors import PictureError
 from mnist_edge.predict.raster import cut, extreme, outline
-from mnist_edge.predict.segmentation import digit_ink
+from mnist_edge.predict.segmentation import digit_foreground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,13 +28,13 @@ BOX, FIELD = 20, 28
 WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
 FINE = 8  # pens are made usual at this many times MNIST's resolution
 THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
-PAPER = 64  # ink under this is outside the box
+FAINT = 64  # foreground under this is outside the box
 # what Pillow raises for damaged files; AVIF's and DDS's readers raise RuntimeError, EXIF's struct.error
 UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, struct.error, Image.DecompressionBombError)
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """Read a picture file and give it as uint8 `[28, 28]`.
+    """Return a picture file as MNIST has digits, uint8 `[28, 28]`.
 
     Raises:
         PictureError: it cannot be read, or shows no digit.
@@ -65,17 +65,17 @@ def _grey(picture: Image.Image) -> Image.Image:
     picture = picture.convert("LA")
     brightness, alpha = (np.asarray(band) for band in picture.split())
     opaque = brightness[alpha > 127]
-    paper = 0 if opaque.size and opaque.mean() > 127 else 255
-    return Image.composite(picture.getchannel(0), Image.new("L", picture.size, paper), picture.getchannel(1))
+    background = 0 if opaque.size and opaque.mean() > 127 else 255
+    return Image.composite(picture.getchannel(0), Image.new("L", picture.size, background), picture.getchannel(1))
 
 
 def mnist_like(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Turn a grey picture uint8 `[H, W]`, dark on light or light on dark, into uint8 `[28, 28]`.
 
     Raises:
-        PictureError: there is no ink that stands out from the paper, or none that could be one digit.
+        PictureError: nothing stands out from the background, or nothing that could be one digit.
     """
-    digit = boxed(digit_ink(grey.astype(np.int64)))
+    digit = boxed(digit_foreground(grey.astype(np.int64)))
     return centred(boxed(with_usual_pen(digit)))
 
 
@@ -91,7 +91,7 @@ def boxed(digit: Values) -> Values:
 
 
 def _averaged(values: Values, count: int) -> Values:
-    """Give `count` rows, each the sum of what it covers of the old ones, in units of 1 / `count` of a row."""
+    """Return `count` rows, each the sum of the old rows that it covers, in units of 1 / `count` of a row."""
     place = np.arange(count + 1) * len(values)
     whole, part = place // count, (place % count)[:, None]
     sums = np.pad(np.cumsum(values, axis=0), [(1, 0), (0, 0)])
@@ -109,7 +109,7 @@ def with_usual_pen(digit: Values) -> Values:
             digit = extreme(digit, 1, pick)
         else:
             digit = pick(extreme(digit, 1, pick, (0,)), extreme(digit, 1, pick, (1,)))
-    return cut(digit, digit >= PAPER)
+    return cut(digit, digit >= FAINT)
 
 
 def centred(digit: Values) -> NDArray[np.uint8]:

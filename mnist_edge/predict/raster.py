@@ -1,4 +1,4 @@
-"""Whole numbers in two dimensions: means and extremes around, runs, components, boxes; `web/grid.js` has the same."""
+"""Operations on two-dimensional whole numbers: means, runs, components … `web/static/raster.js` has the same."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Ink and paper: what of a grey picture is the digit, under uneven light, noise and lines.
+"""Separates the digit of a grey picture from its background, under uneven light, noise and ruled lines.
 
-Whole numbers throughout, so that `web/preprocess.js`, with the same functions in the same order, gives the same bits.
+All numbers are whole, so that `web/static/segmentation.js`, with the same functions in the same order, gives the same
+bits. `foreground` is 0 where there is background and up to 255 where a stroke is darkest.
 """
 
 from __future__ import annotations
@@ -27,12 +28,20 @@ if TYPE_CHECKING:
     from mnist_edge.predict.raster import Mask, Values
 
 SIDE = 256  # a picture is reduced to this first
-LEAST_CONTRAST = 40  # of 255, between ink and paper
+LEAST_CONTRAST = 40  # of 255, between foreground and background
 STEEP = 19  # of 64 columns a row: how far from upright a line is taken for one
+NOTHING = "no digit found: nothing stands out from the background, or it is very small."
+NOT_ONE = "no digit found: nothing that stands out could be one digit."
+SEVERAL = "no digit found: more than one thing stands out. Cut the picture to one digit."
+TOO_SMALL = "no digit found: what stands out is too small to read."
+LARGE = 64  # the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
+WINDING = 12  # a digit's outline is at most this many times its longer side; a texture's is longer
+BUSY = 6  # the same for all that stands out, and the picture
+PARTS = 4  # strokes that do not touch
 
 
-def digit_ink(picture: Values) -> Values:
-    """Give the ink of the one digit in a grey picture int64 `[H, W]`: 0 paper to 255 ink, cut to the digit's box.
+def digit_foreground(picture: Values) -> Values:
+    """Return the foreground of the one digit in a grey picture, int64 `[H, W]`, cut to the digit's box.
 
     Raises:
         PictureError: nothing stands out, or nothing that could be one digit.
@@ -40,17 +49,17 @@ def digit_ink(picture: Values) -> Values:
     grey = smooth = reduced(picture)
     for radius in (1, 2, 3) if max(grey.shape) >= LARGE else (0,):
         smooth = mean_around(smooth, radius)
-        sharp, ink, top = standing_out(grey, smooth)
-        if not is_busy(ink):  # else smooth more: it may be noise
+        sharp, foreground, top = standing_out(grey, smooth)
+        if not is_busy(foreground):  # else smooth more: it may be noise
             break
-    digit = one_digit(ink, top)
+    digit = one_digit(foreground, top)
     if max(grey.shape) >= LARGE and is_soft(sharp, digit):
         raise PictureError(NOT_ONE)
     return cut(np.where(extreme(digit, 1, np.logical_or), sharp, 0), digit)
 
 
 def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
-    """Give the ink of the grey and of the smoothed picture, this without paper and lines, and the darkest of that.
+    """Return the sharp foreground, the smooth one without lines, and the darkest level of the smooth one.
 
     Raises:
         PictureError: nothing stands out.
@@ -58,27 +67,27 @@ def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
     side = max(grey.shape)
     if is_light_on_dark(smooth):
         grey, smooth = 255 - grey, 255 - smooth
-    paper, depth, ink = contrast(smooth)
-    if border_share(ink) * 4 > 1:  # a digit that fills its picture: what seemed paper may be the stroke
+    background, depth, foreground = contrast(smooth)
+    if border_share(foreground) * 4 > 1:  # a digit that fills its picture: what seemed background may be the stroke
         other = contrast(255 - smooth)
-        if border_share(other[2]) < border_share(ink):
-            grey, (paper, depth, ink) = 255 - grey, other
+        if border_share(other[2]) < border_share(foreground):
+            grey, (background, depth, foreground) = 255 - grey, other
     if side >= LARGE:
-        ink = np.where(blobs(depth >= (darkest(ink) + 1) // 2), 0, ink)
-    top = darkest(ink)
+        foreground = np.where(blobs(depth >= (darkest(foreground) + 1) // 2), 0, foreground)
+    top = darkest(foreground)
     if side >= LARGE and top >= LEAST_CONTRAST:
-        ink = without_lines(clear(ink, top))
-        top = darkest(ink)  # the lines may have been darker than a pencil
+        foreground = without_lines(clear(foreground, top))
+        top = darkest(foreground)  # the lines may have been darker than a pencil
     if top < LEAST_CONTRAST:
         raise PictureError(NOTHING)
-    ink = clear(ink, top)
-    sharp = np.clip((paper - grey) * 255 // np.maximum(paper, 64), 0, top) * 255 // top
-    return sharp, ink, top
+    foreground = clear(foreground, top)
+    sharp = np.clip((background - grey) * 255 // np.maximum(background, 64), 0, top) * 255 // top
+    return sharp, foreground, top
 
 
-def clear(ink: Values, top: int) -> Values:
-    """Without what is a good deal fainter than the darkest."""
-    return np.where(ink >= (top + 3) // 4, ink, 0)
+def clear(foreground: Values, top: int) -> Values:
+    """Return the foreground without what is much fainter than the darkest."""
+    return np.where(foreground >= (top + 3) // 4, foreground, 0)
 
 
 def reduced(picture: Values) -> Values:
@@ -91,35 +100,35 @@ def reduced(picture: Values) -> Values:
 
 
 def is_light_on_dark(grey: Values) -> bool:
-    """Whether the few pixels that stand far out from their surroundings are the light ones."""
+    """Return whether the pixels that differ most from their surroundings are the light ones."""
     return int(((grey - mean_around(grey, max(grey.shape) // 4)) ** 3).sum()) > 0
 
 
 def contrast(grey: Values) -> tuple[Values, Values, Values]:
-    """Give the paper's level, how much darker than it each pixel is (0 to 255), and the same for strokes alone."""
+    """Return the background's level, how much darker each pixel is (0 to 255), and the same for strokes alone."""
     side = max(grey.shape)
     radius = max(1, side // 6)
     # dark strokes narrower than the square are filled, wider shadows and their edges stay
-    paper = extreme(extreme(grey, radius, np.maximum), radius, np.minimum)
-    depth = (paper - grey) * 255 // np.maximum(paper, 64)
-    # a stroke is darker than the paper and than its surroundings; a shadow's edge or a dim corner only one of them
-    return paper, depth, np.where(grey * 12 < mean_around(grey, max(2, side // 8)) * 11, depth, 0)
+    background = extreme(extreme(grey, radius, np.maximum), radius, np.minimum)
+    depth = (background - grey) * 255 // np.maximum(background, 64)
+    # a stroke is darker than the background and than its surroundings; a shadow's edge or a dim corner only one of them
+    return background, depth, np.where(grey * 12 < mean_around(grey, max(2, side // 8)) * 11, depth, 0)
 
 
-def border_share(ink: Values) -> float:
-    """Share of the border's pixels that hold at least half of the darkest ink."""
-    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return int((border * 2 >= max(1, darkest(ink))).sum()) / border.size
+def border_share(foreground: Values) -> float:
+    """Return the share of the border's pixels that hold at least half of the darkest foreground."""
+    border = np.concatenate([foreground[0], foreground[-1], foreground[:, 0], foreground[:, -1]])
+    return int((border * 2 >= max(1, darkest(foreground))).sum()) / border.size
 
 
-def darkest(ink: Values) -> int:
-    """The level that the darkest five hundredth of a picture reaches."""
-    histogram = np.bincount(ink.ravel(), minlength=256)
-    return int(np.flatnonzero(np.cumsum(histogram[::-1])[::-1] >= max(1, ink.size // 500))[-1])
+def darkest(foreground: Values) -> int:
+    """Return the level that the darkest five hundredth of a picture reaches."""
+    histogram = np.bincount(foreground.ravel(), minlength=256)
+    return int(np.flatnonzero(np.cumsum(histogram[::-1])[::-1] >= max(1, foreground.size // 500))[-1])
 
 
 def blobs(mask: Mask) -> Mask:
-    """Find what is too compact for a stroke or cut off by the border: shadows, fingers, the table's edge."""
+    """Return the mask of what is too compact for a stroke or cut off by the border: shadows, fingers, a table's edge."""
     label = components(mask)
     count = int(label.max()) + 1
     area = np.bincount(label.ravel(), weights=mask.ravel(), minlength=count)
@@ -134,41 +143,41 @@ def blobs(mask: Mask) -> Mask:
     return extreme(bad[label], 2, np.logical_or)
 
 
-def without_lines(ink: Values) -> Values:
-    """Take out lines of a paper and what is left where they cross."""
-    paper = ink
+def without_lines(foreground: Values) -> Values:
+    """Take out the lines of ruled paper and what is left where they cross."""
+    background = foreground
     for _ in range(2):  # where two lines lie side by side, once is not enough
-        ink = without_upright_lines(without_upright_lines(ink).T).T
-    if np.array_equal(ink, paper):
-        return ink
-    label = components(ink > 0)
-    small = np.append(True, longer_of(boxes_of(label)) * 32 <= max(ink.shape))
-    return np.where(small[label], 0, ink)
+        foreground = without_upright_lines(without_upright_lines(foreground).T).T
+    if np.array_equal(foreground, background):
+        return foreground
+    label = components(foreground > 0)
+    small = np.append(True, longer_of(boxes_of(label)) * 32 <= max(foreground.shape))
+    return np.where(small[label], 0, foreground)
 
 
-def without_upright_lines(ink: Values) -> Values:
-    """Take out what is thin and straight from the top to the bottom with few gaps, up to 16° from upright."""
-    height, width = ink.shape
-    row, start, end = runs(ink > 0)
+def without_upright_lines(foreground: Values) -> Values:
+    """Return the foreground without lines that are at most 16° from upright and go from the top to the bottom."""
+    height, width = foreground.shape
+    row, start, end = runs(foreground > 0)
     slopes = np.arange(-STEEP, STEEP + 1)[:, None]
     stride = width + 2 * height
     place = (start + end + 2 * height + row * slopes // 32) // 4 + 1  # where the run's centre line meets row 0
     place += stride * (slopes + STEEP)
     thin = end - start <= max(height, width) // 32
-    straight = thin & is_line(place[:, thin], row[thin], ink.shape)[place].any(axis=0)
+    straight = thin & is_line(place[:, thin], row[thin], foreground.shape)[place].any(axis=0)
     lengths = np.sort((end - start)[straight])
     if len(lengths) == 0:
-        return ink
-    level = ink[row, (start + end) // 2]
+        return foreground
+    level = foreground[row, (start + end) // 2]
     levels = np.sort(level[straight])
     # longer or darker ones are where a stroke crosses, or lies on the line
     straight &= end - start <= lengths[len(lengths) // 2] + 1
     straight &= level * 2 <= levels[len(levels) // 2] * 3
-    return np.where(painted(ink.shape, row[straight], start[straight], end[straight], 1) > 0, 0, ink)
+    return np.where(painted(foreground.shape, row[straight], start[straight], end[straight], 1) > 0, 0, foreground)
 
 
 def is_line(place: Values, row: Values, shape: tuple[int, ...]) -> Mask:
-    """Of each place, at all slopes, whether a line goes through the picture there: at both ends too; no stroke does."""
+    """Return, for each place at each slope, whether a line crosses the whole picture there, which no stroke does."""
     height, width = shape
     slope, column = np.divmod(np.arange((width + 2 * height) * (2 * STEEP + 1) + 2), width + 2 * height)
     top = 2 * (column - 1) - height  # the column in row 0
@@ -184,50 +193,26 @@ def is_line(place: Values, row: Values, shape: tuple[int, ...]) -> Mask:
     return line
 
 
-NOTHING = "no digit found: nothing stands out from the background, or it is very small."
+def is_busy(foreground: Values) -> bool:
+    """Return whether what stands out has more outline than a digit's."""
+    return bool(outline(foreground > 0).sum() > BUSY * max(foreground.shape))
 
 
-NOT_ONE = "no digit found: nothing that stands out could be one digit."
-
-
-SEVERAL = "no digit found: more than one thing stands out. Cut the picture to one digit."
-
-
-TOO_SMALL = "no digit found: what stands out is too small to read."
-
-
-LARGE = 64  # the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
-
-
-WINDING = 12  # a digit's outline is at most this many times its longer side; a texture's is longer
-
-
-BUSY = 6  # the same for all that stands out, and the picture
-
-
-PARTS = 4  # strokes that do not touch
-
-
-def is_busy(ink: Values) -> bool:
-    """Whether what stands out has more outline than a digit's."""
-    return bool(outline(ink > 0).sum() > BUSY * max(ink.shape))
-
-
-def one_digit(ink: Values, top: int) -> Mask:
-    """Choose the components that make the digit: the heaviest, and what of some weight is near it.
+def one_digit(foreground: Values, top: int) -> Mask:
+    """Return the mask of the digit: the heaviest component, and those of some weight that are near it.
 
     Args:
-        ink: int64 `[H, W]`, 0 paper to 255.
-        top: Level of the darkest ink.
+        foreground: int64 `[H, W]`, 0 background to 255.
+        top: Level of the darkest foreground.
 
     Raises:
-        PictureError: no ink, more than one digit's, or none that could be a digit's.
+        PictureError: there is nothing, more than one digit, or nothing that could be a digit.
     """
-    if is_busy(ink):
+    if is_busy(foreground):
         raise PictureError(NOT_ONE)
-    label = components(ink > 0)
-    mass = np.bincount(label.ravel(), weights=ink.ravel()).astype(np.int64)
-    mass[np.bincount(label.ravel(), weights=(ink * 2 >= top).ravel()) == 0] = 0
+    label = components(foreground > 0)
+    mass = np.bincount(label.ravel(), weights=foreground.ravel()).astype(np.int64)
+    mass[np.bincount(label.ravel(), weights=(foreground * 2 >= top).ravel()) == 0] = 0
     if not mass.any():
         raise PictureError(NOTHING)
     main = int(mass.argmax())
@@ -248,15 +233,15 @@ def one_digit(ink: Values, top: int) -> Mask:
         raise PictureError(NOT_ONE)
     if int(outline(digit).sum()) > WINDING * longer_of(box):
         raise PictureError(NOT_ONE)
-    if longer_of(box) * 16 < max(ink.shape):
+    if longer_of(box) * 16 < max(foreground.shape):
         raise PictureError(TOO_SMALL)
-    if max(ink.shape) >= LARGE and is_dash(box, ink.shape):
+    if max(foreground.shape) >= LARGE and is_dash(box, foreground.shape):
         raise PictureError(NOT_ONE)
     return digit
 
 
 def is_beside(box: Values, boxes: Values) -> Mask:
-    """Which boxes are of some height and have few columns in common with the first: parts of one digit do not."""
+    """Return which boxes are tall and share few columns with the first one; the parts of one digit share more."""
     heights, widths = (1 - boxes[:, end] - boxes[:, 2 + end] for end in (0, 1))
     common = 1 - np.maximum(boxes[:, 1] + box[3], box[1] + boxes[:, 3])
     found: Mask = (heights * 5 > (1 - box[0] - box[2]) * 3) & (common * 4 < np.minimum(widths, 1 - box[1] - box[3]))
@@ -264,13 +249,13 @@ def is_beside(box: Values, boxes: Values) -> Mask:
 
 
 def is_dash(box: Values, shape: tuple[int, ...]) -> bool:
-    """Whether a box is too wide for a digit, or a line's that the border cuts off."""
+    """Return whether a box is too wide for a digit, or is a line that the border cuts off."""
     height, width = (1 - box[end] - box[2 + end] for end in (0, 1))
     cut_off = (box == np.array([0, 0, *(1 - side for side in shape)])).any()
     return bool(width > 2 * height or (cut_off and height > 6 * width and width * 32 <= max(shape)))
 
 
-def is_soft(ink: Values, digit: Mask) -> bool:
-    """Whether there is much ink close around the digit, too: a stroke has an edge, light and shadow fade."""
+def is_soft(foreground: Values, digit: Mask) -> bool:
+    """Return whether much foreground lies close around the digit: a stroke has an edge, light and shadow fade."""
     around = extreme(digit, 3, np.logical_or) & ~extreme(digit, 1, np.logical_or)
-    return bool(ink[around].sum() * digit.sum() * 3 > ink[digit].sum() * around.sum())
+    return bool(foreground[around].sum() * digit.sum() * 3 > foreground[digit].sum() * around.sum())

@@ -29,7 +29,7 @@ class Device:
         return found
 
     def passes(self, strict: bool = False) -> bool:
-        """Tell whether nothing failed there and, where `strict`, no file was skipped."""
+        """Return whether nothing failed there and, where `strict`, no file was skipped."""
         if self.verified is None:
             return True
         files = {Status(item["status"]) for item in self.verified["results"]}

@@ -26,7 +26,7 @@ MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.SKIPPED: "–"}
 def render(
     report: VerifyReport, bench: Mapping[str, Any] | None, strict: bool = False, devices: Iterable[Device] = ()
 ) -> dict[str, str]:
-    """Give the pages by their file's suffix, `.html` and `.md`.
+    """Return the pages by their file's suffix, `.html` and `.md`.
 
     Args:
         report: what `verify` found.
@@ -116,7 +116,7 @@ def _facts(
 
 
 def _device(device: Device, strict: bool) -> dict[str, Any]:
-    """Give a board's verdicts and latencies by file; what it was not asked is a dash."""
+    """Return a board's verdicts and latencies by file; what it was not asked is a dash."""
     rows: dict[str, dict[str, Any]] = {}
     for item in device.verified["results"] if device.verified else ():
         found, host = item["comparison"], item["on_host"]
@@ -169,7 +169,7 @@ def _row(result: ArtifactResult) -> dict[str, Any]:
 
 
 def _matrix(report: VerifyReport) -> list[list[str]]:
-    """Give the counts of images that change class as a square."""
+    """Return the counts of images that change class as a square."""
     names = list(report.outputs)
     cells = [["·"] * len(names) for _ in names]
     for pair in report.pairs:
@@ -186,7 +186,7 @@ def _images(pair: Pair) -> str:
 
 
 def _changed(report: VerifyReport) -> list[int]:
-    """Give the images on which a file's class is not Keras's, the largest margin first."""
+    """Return the images on which a file's class is not Keras's, the largest margin first."""
     found = {
         image: margin
         for pair in report.pairs
@@ -197,7 +197,7 @@ def _changed(report: VerifyReport) -> list[int]:
 
 
 def _flip(report: VerifyReport, image: int) -> dict[str, Any]:
-    """Give an image with Keras's opinion and those of the files that have another."""
+    """Return an image with Keras's opinion and those of the files that have another."""
     sample, keras = report.sample, report.sample.keras[image]
     opinions: dict[int, list[str]] = defaultdict(list)
     for name, values in report.outputs.items():

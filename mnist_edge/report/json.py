@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def models(recipes: Iterable[Recipe]) -> dict[str, Any]:
-    """Give the recipes with what follows from them."""
+    """Return the recipes with what follows from them."""
     derived = ("parameters", "macs", "network", "loss")
     return {
         "schema": SCHEMA,
@@ -26,7 +26,7 @@ def models(recipes: Iterable[Recipe]) -> dict[str, Any]:
 
 
 def formats(found: Iterable[Format]) -> dict[str, Any]:
-    """Give what each format can do."""
+    """Return what each format can do."""
     return {
         "schema": SCHEMA,
         "formats": [
@@ -44,12 +44,12 @@ def formats(found: Iterable[Format]) -> dict[str, Any]:
 
 
 def description(described: Description) -> dict[str, Any]:
-    """Give the same for a machine."""
+    """Return the same for a machine."""
     return {"schema": SCHEMA, **asdict(described)}
 
 
 def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:
-    """Give all verdicts and figures."""
+    """Return all verdicts and figures."""
     return {
         "schema": SCHEMA,
         "good": report.passes(strict),
@@ -88,13 +88,13 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
 
 
 def layers(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
-    """Give each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
+    """Return each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
     errors = {name: [{**asdict(item), "sqnr": item.sqnr} for item in items] for name, items in found.items()}
     return {"layers": _clean(errors), "layers_skipped": dict(skipped)}
 
 
 def _clean(content: Any) -> Any:
-    """Give null for what JSON has no number for: infinity and NaN."""
+    """Return null for what JSON has no number for: infinity and NaN."""
     if isinstance(content, dict):
         return {key: _clean(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -103,7 +103,7 @@ def _clean(content: Any) -> Any:
 
 
 def bench(report: BenchReport) -> dict[str, Any]:
-    """Give all figures with the raw samples."""
+    """Return all figures with the raw samples."""
 
     def stats(latency: Latency) -> dict[str, Any]:
         return {

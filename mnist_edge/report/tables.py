@@ -92,17 +92,17 @@ def training_summary(record: dict[str, Any], layers: str) -> RenderableType:
 
 
 def size(count: int) -> str:
-    """Give a size in kB of 1 000 bytes."""
+    """Return a size in kB of 1 000 bytes."""
     return f"{count / 1000:,.1f} kB"
 
 
 def difference(value: float) -> str:
-    """Give a difference in probability: 0.036, 9e-07, or 0 where there is none."""
+    """Return a difference in probability: 0.036, 9e-07, or 0 where there is none."""
     return "0" if value == 0 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
 def end(tensor: TensorSpec) -> str:
-    """Give an input or output as `uint8 1×28×28×1`."""
+    """Return an input or output as `uint8 1×28×28×1`."""
     return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
 
 
@@ -152,7 +152,7 @@ def _contract_line(metadata: dict[str, str]) -> str | None:
 
 
 def quantize_snippet(manifest: Manifest) -> str:
-    """Give Python that quantizes pixels for a file with full-integer ends and dequantizes what comes out."""
+    """Return Python that quantizes pixels for a file with full-integer ends and dequantizes what comes out."""
     contracts = {
         item.path.name: item.contract
         for item in manifest.artifacts

@@ -54,14 +54,14 @@ def _figures(result: ArtifactResult) -> list[str]:
 
 
 def interval(found: Interval | None) -> str:
-    """Give the 95 % interval of a drop: `-0.04…+0.04`, or `±0` where no image changes sides."""
+    """Return the 95 % interval of a drop: `-0.04…+0.04`, or `±0` where no image changes sides."""
     if found is None:
         return "–"  # SciPy is not on a board
     return f"{found.low:+.2f}…{found.high:+.2f}" if found.low or found.high else "±0"
 
 
 def _words(report: VerifyReport) -> list[Text]:
-    """Give a line for each reason, note, cause and check."""
+    """Return a line for each reason, note, cause and check."""
     lines = []
     for result in report.results:
         name = result.artifact.path.name

@@ -58,7 +58,7 @@ def save(trained: Trained, folder: Path) -> list[str]:
 
 
 def holds(folder: Path, trained: Trained) -> bool:
-    """Tell whether a folder has this very model already, trained on the same data."""
+    """Return whether a folder has this very model already, trained on the same data."""
     try:
         record = load(folder).record
     except ModelError:

@@ -152,7 +152,7 @@ def adopt(path: Path, dataset: Dataset) -> Trained:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Give what the records say of a dataset."""
+    """Return what the records say of a dataset."""
     return {
         "name": dataset.name,
         "genuine_mnist": dataset.genuine,
@@ -162,7 +162,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def evaluate(model: Any, digits: Digits) -> dict[str, Any]:
-    """Give accuracy, scikit-learn's classification report (as a dict and as text) and the confusion matrix."""
+    """Return accuracy, scikit-learn's classification report (as a dict and as text) and the confusion matrix."""
     import sklearn.metrics
 
     predicted = predict(model, digits.images).argmax(axis=1)

@@ -124,6 +124,6 @@ def _path_reason(path: VariantResult) -> str:
 
 
 def _same_runtime(file_format: Format, exported_with: Mapping[str, str]) -> bool:
-    """Tell whether what is installed of a format's packages has the versions of the exporting host."""
+    """Return whether what is installed of a format's packages has the versions of the exporting host."""
     here = versions(file_format.packages)
     return all(exported_with.get(package) == version for package, version in here.items())

@@ -12,7 +12,7 @@ SHOWN = 5
 
 
 def counterpart_checks(results: tuple[ArtifactResult, ...], sample: Sample) -> Iterable[Check]:
-    """Give a check for each file with a target that ran here."""
+    """Return a check for each file with a target that ran here."""
     for result in results:
         file_format = FORMATS.get(result.artifact.format)
         if file_format is not None and file_format.platform is not None and result.outputs is not None:

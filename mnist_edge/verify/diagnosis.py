@@ -84,7 +84,7 @@ def trace(keras_model: KerasModel, file_format: Format, path: Path) -> InternalC
 
 
 def _of_kernels(keras: Trace, file: Trace) -> tuple[list[Fault], float | None, str | None]:
-    """Give the faulty kernels, the signal-to-noise ratio of the worst in dB, and why they cannot be compared."""
+    """Return the faulty kernels, the signal-to-noise ratio of the worst in dB, and why they cannot be compared."""
     if not keras.kernels or len(keras.kernels) != len(file.kernels):
         return [], None, f"{len(file.kernels)} kernels in the file do not pair up with Keras's {len(keras.kernels)}"
     found: list[Fault] = []
@@ -102,7 +102,7 @@ def _of_kernels(keras: Trace, file: Trace) -> tuple[list[Fault], float | None, s
 
 
 def _of_layers(keras: Trace, file: Trace) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
-    """Give the fault of the first layer that has one (later ones inherit it), and what may be one.
+    """Return the fault of the first layer that has one (later ones inherit it), and what may be one.
 
     That another tensor is right makes a fault a suspicion: a file may compute the same numbers in another unit first.
     """
@@ -124,7 +124,7 @@ def _of_layers(keras: Trace, file: Trace) -> tuple[tuple[Fault, ...], tuple[Faul
 
 
 def _picture(keras: Trace, index: int) -> tuple[int, ...]:
-    """Give height, width and channels of what a Dense layer's input was flattened from; () where it was no picture."""
+    """Return height, width and channels of the picture that a Dense layer's input was flattened from; () where none."""
     size = keras.kernels[index].values.shape[0]
     if keras.kernels[index].values.ndim != 2:
         return ()
@@ -181,7 +181,7 @@ def _at_the_ends(suspect: Suspect, runner: Runner) -> Iterator[Fault]:
 
 
 def _before_the_network(suspect: Suspect, runner: Runner, keras_model: KerasModel | None) -> Iterator[Fault]:
-    """Give Keras other images; where it is not at hand, give the file a black one."""
+    """Return Keras other images; where it is not at hand, give the file a black one."""
     if keras_model is None:
         if causes.same_as_black(suspect.outputs, runner.run(np.zeros((1, 28, 28), np.uint8))):
             yield Fault("normalization applied twice", "every image gets nearly the answer of a black one")

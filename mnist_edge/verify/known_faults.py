@@ -42,12 +42,12 @@ class Fault:
 
 
 def agreement(first: Array, second: Array) -> float:
-    """Give the share of images on which two outputs `[N, 10]` name the same class."""
+    """Return the share of images on which two outputs `[N, 10]` name the same class."""
     return float((first.argmax(axis=1) == second.argmax(axis=1)).mean())
 
 
 def explains(keras: Array, before: Array, after: Array) -> bool:
-    """Tell whether outputs agree with Keras's after a fault was undone (or done to Keras's), and did not before."""
+    """Return whether outputs agree with Keras's after a fault was undone (or done to Keras's), and did not before."""
     was, now = (float(np.nan_to_num(np.abs(keras - outputs), nan=1.0).mean()) for outputs in (before, after))
     return now < 0.02 and now < was / 4 and agreement(keras, after) > 0.95
 
@@ -198,7 +198,7 @@ def _span(values: Array) -> str:
 
 
 def _match(right: Array, found: Array) -> NDArray[np.int64] | None:
-    """Give the rows of `found` in the order in which they are nearest to `right`'s; None where that is no order."""
+    """Return the rows of `found` in the order in which they are nearest to `right`'s; None where that is no order."""
     lengths = np.linalg.norm(right, axis=1)[:, None] * np.linalg.norm(found, axis=1)[None]
     order = (right @ found.T / np.maximum(lengths, 1e-30)).argmax(axis=1)
     return order if len(set(order.tolist())) == len(order) and (order != np.arange(len(order))).any() else None
@@ -218,7 +218,7 @@ def _rows(values: Array, picture: tuple[int, ...], axes: tuple[int, ...]) -> Arr
 
 
 def _layouts(right: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[int, ...]) -> Iterator[Array]:
-    """Give Keras's kernel with its axes in every order, read as if it had the file's."""
+    """Return Keras's kernel with its axes in every order, read as if it had the file's."""
     values = right.values
     if values.ndim == 4:
         for axes in permutations(range(4)):
@@ -255,7 +255,7 @@ def of_activations(layer: str, right: Array, found: Array) -> Iterator[Fault]:
 
 
 def of_range(layer: str, right: Array, found: Array) -> Iterator[Fault]:
-    """Tell whether a layer's output is Keras's but for what lies beyond its range; calibration may have chosen that."""
+    """Yield a fault where a layer's output is Keras's, but clipped to a range; calibration may have chosen that range."""
     before, clipped = sqnr(right, found), np.clip(right, found.min(), found.max())
     share = float(saturated(right, found).mean())
     if before < SAME and share > 0.001 and sqnr(clipped, found) >= max(SAME - 5, before + GAIN):
@@ -267,5 +267,5 @@ def of_range(layer: str, right: Array, found: Array) -> Iterator[Fault]:
 
 
 def same_as_black(outputs: Array, black: Array) -> bool:
-    """Tell whether every image gets nearly the answer of a black one, `[1, 10]`."""
+    """Return whether every image gets nearly the answer of a black one, `[1, 10]`."""
     return float(np.abs(outputs - black).mean()) < 0.02 and float(outputs.std(axis=0).max()) < 0.05

@@ -32,7 +32,7 @@ class LayerError:
 
 
 def sqnr(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Give 10 log10 of the signal's power over the power of the difference, in dB; -inf where a value is not finite."""
+    """Return the signal-to-quantization-noise ratio in dB, 10 log10(signal power / error power); -inf for NaN."""
     noise = float(np.square(signal - candidate, dtype=np.float64).sum())
     power = float(np.square(signal, dtype=np.float64).sum())
     if not np.isfinite(noise):
@@ -49,7 +49,7 @@ def saturated(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> ND
 
 
 def candidates(values: NDArray[np.float32], inside: Trace) -> list[tuple[str, NDArray[np.float32]]]:
-    """Give the tensors of the shape of a layer's output, also as a Relu leaves them, which may come later in a file."""
+    """Return the tensors that have the shape of a layer's output, and the same after a Relu where the layer has one."""
     found = [(name, tensor) for name, tensor in inside.tensors if tensor.shape == values.shape]
     if values.min() >= 0:
         found += [(f"{name} after Relu", np.maximum(tensor, 0)) for name, tensor in found if tensor.min() < 0]

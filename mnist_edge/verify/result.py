@@ -92,7 +92,7 @@ class VerifyReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed; what was skipped is in `statuses`."""
+        """Return whether nothing failed; what was skipped is in `statuses`."""
         return self.passes()
 
     def passes(self, strict: bool = False) -> bool:

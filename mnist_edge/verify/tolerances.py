@@ -64,7 +64,7 @@ class ToleranceResult:
 
     @property
     def passed(self) -> bool:
-        """Whether it holds; NaN does not."""
+        """Return whether it holds; NaN does not."""
         return self.measured <= self.limit.allowed
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class ToleranceResult:
 
 
 def figure(value: float) -> str:
-    """Give a limit or what was found, short: `0`, `12`, `0.37`, `2.1e-06`."""
+    """Return a limit or what was found, short: `0`, `12`, `0.37`, `2.1e-06`."""
     if not math.isfinite(value) or value == int(value):
         return f"{value:g}"
     return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.2f}"
@@ -87,7 +87,7 @@ def limits(
     same_runtime: bool = True,
     given: Given | None = None,
 ) -> tuple[Tolerance, ...]:
-    """Give the limits of a precision.
+    """Return the limits of a precision.
 
     Args:
         precision: of the file.
@@ -120,7 +120,7 @@ def limits(
 
 
 def path_margin(precision: Precision, measured: KerasVariation) -> float:
-    """Give the margin up to which one file, computed in two ways, may change a class: one step, or float's spread."""
+    """Return the margin up to which one file, computed in two ways, may change a class: one step, or float's spread."""
     return math.tanh(measured.logit_step) if precision in QUANTIZED else 2 * SPREADS * measured.run_to_run
 
 

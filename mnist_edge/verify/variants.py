@@ -32,7 +32,7 @@ class VariantResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the classes are the same, but for images on which rounding may decide."""
+        """Return whether the classes are the same, but for images on which rounding may decide."""
         return self.error is None and max(self.margins, default=0.0) <= self.allowed
 
 

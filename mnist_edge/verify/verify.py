@@ -180,7 +180,7 @@ def _looks(results: tuple[ArtifactResult, ...]) -> Check:
 
 
 def _keras_model(path: Path, golden: reference.Reference) -> tuple[KerasModel | None, str]:
-    """Give Keras's model where it and TensorFlow are here, else why not."""
+    """Return Keras's model where it and TensorFlow are here, else why not."""
     if not path.is_file():
         return None, f"{MODEL} is not here"
     if missing := KERAS.missing():

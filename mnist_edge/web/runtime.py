@@ -24,7 +24,7 @@ FILES = (
 
 
 def install(notify: Callable[[str], None] = lambda line: None) -> Path:
-    """Give the folder that holds `FILES` at the locked versions; npm fetches them where it is not there yet.
+    """Return the folder that holds `FILES` at the locked versions; npm fetches them where it is not there yet.
 
     Args:
         notify: told, in one line, before npm starts.

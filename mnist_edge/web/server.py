@@ -76,11 +76,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Return whether only this machine can reach it."""
         return self._bound.startswith("127.") or self._bound == "::1"
 
     def answers_to(self, host: str) -> bool:
-        """Whether a request's Host is ours: on loopback a foreign name is another site's, pointed at this machine."""
+        """Return whether a request's Host is ours; on loopback another name is a site that was pointed at this machine."""
         port = self.server_address[1]
         name = host.lower().removesuffix(":80" if port == 80 else f":{port}")
         whole = port == 80 or name != host.lower()
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _outward(family: int) -> str:
-    """Give this machine's address in its network; a UDP socket finds it without sending anything."""
+    """Return this machine's address in its network; a UDP socket finds it without sending anything."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))  # reserved for documents

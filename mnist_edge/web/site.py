@@ -72,7 +72,7 @@ def site(folder: Path, runtime: Path) -> Site:
 
 
 def policy(site: Site) -> str:
-    """Give the Content-Security-Policy: nothing from elsewhere; WebAssembly and the page's one inline import map."""
+    """Return the Content-Security-Policy: nothing from elsewhere; WebAssembly and the page's one inline import map."""
     (inline,) = re.findall(rb'<script type="importmap">(.*?)</script>', site["index.html"].content, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(inline).digest()).decode()
     rules = {
@@ -95,7 +95,7 @@ def browser_formats() -> list[Format]:
 
 
 def _for_browsers(manifest: Manifest) -> list[Artifact]:
-    """Give what the page can open, the one that it opens first in front: it has one `run-….js` for each format.
+    """Return what the page can open, the one that it opens first in front: it has one `run-….js` for each format.
 
     What a runtime in the browser refuses, the templates of `snippet` know.
     """
@@ -117,12 +117,12 @@ def _for_browsers(manifest: Manifest) -> list[Artifact]:
 
 
 def _some(reference: Reference) -> slice:
-    """Give the places of the golden images that the page can check itself on, spread over all."""
+    """Return the places of the golden images that the page can check itself on, spread over all."""
     return slice(None, None, max(1, len(reference.labels) // CHECKED))
 
 
 def _about(artifact: Artifact, reference: Reference) -> dict[str, Any]:
-    """Give what the page has to know of a file; `host` is how far a browser may be from the exporting host."""
+    """Return what the page has to know of a file; `host` is how far a browser may be from the exporting host."""
     name, precision = artifact.path.name, artifact.precision
     host = None
     if reference.sha256.get(name) == artifact.sha256:

@@ -24,7 +24,7 @@ def folder(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def names(archive: Path) -> list[str]:
-    """Give the names in an archive."""
+    """Return the names in an archive."""
     with tarfile.open(archive) as content:
         return content.getnames()
 

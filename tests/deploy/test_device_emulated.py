@@ -140,7 +140,7 @@ def places(folder: Path, verdicts: dict[str, dict[str, Any]]) -> Iterator[dict[s
 
 
 def host_logits(bundled: Path, target: Path, own: bool) -> Logits:
-    """Give the raw logits that this machine computes; with TFLite's own kernels, or with XNNPACK."""
+    """Return the raw logits that this machine computes; with TFLite's own kernels, or with XNNPACK."""
     models = [str(bundled / name) for name in LOGITS]
     code = f"OWN = {own}\n{RAW}"
     subprocess.run([sys.executable, "-c", code, str(bundled / "reference.npz"), str(target), *models], check=True)
@@ -148,7 +148,7 @@ def host_logits(bundled: Path, target: Path, own: bool) -> Logits:
 
 
 def board_logits(place: tuple[Userland, Path, Path], target: Path, names: tuple[str, ...]) -> Logits:
-    """Give those that a board computes."""
+    """Return those that a board computes."""
     userland, bundled, package = place
     models = [str(bundled / name) for name in names]
     done = userland.python(

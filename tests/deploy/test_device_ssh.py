@@ -126,7 +126,7 @@ def test_a_board_is_verified_timed_and_left_clean(folder: Path, run: Run, board:
 
 
 def python() -> str:
-    """Give the version of the `python3` that a session on this machine gets."""
+    """Return the version of the `python3` that a session on this machine gets."""
     found = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     return subprocess.run([found, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -128,7 +128,7 @@ def test_what_a_language_cannot_run_is_refused(
 
 
 def network(source: tuple[int, list[int | str]], sink: tuple[int, list[int | str]]) -> onnx.ModelProto:
-    """Give a network with these ends, dtype and shape, of a random Dense layer."""
+    """Return a network with these ends, dtype and shape, of a random Dense layer."""
     weights = np.random.default_rng(0).normal(size=(784, 10)).astype(np.float32)
     nodes = [
         helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),

@@ -13,7 +13,8 @@ from shapes import redrawn as redrawn_shape
 from mnist_edge.core.errors import PictureError
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import format_of
-from mnist_edge.predict import picture as preprocess
+from mnist_edge.predict.picture import mnist_like
+from mnist_edge.predict.picture import read as read_picture
 
 
 def right(found: list[Answer], distortion: str = "") -> float:
@@ -67,7 +68,7 @@ def test_what_is_not_one_digit_is_refused_under_every_distortion(mnist: Dataset,
     for half in ("improve", "report"):
         for picture in pictures(half, mnist.train, source, 4):
             try:
-                preprocess.mnist_like(picture.grey)
+                mnist_like(picture.grey)
                 refused.append(False)
             except PictureError:
                 refused.append(True)
@@ -87,6 +88,6 @@ def test_the_same_seed_draws_the_same_pictures(mnist: Dataset) -> None:
 def test_a_hopeless_picture_is_refused_not_guessed(tmp_path: Path, name: str, seed: int) -> None:
     Image.fromarray(hopeless(seed)[name]).save(tmp_path / "x.png")
     with pytest.raises(PictureError, match="no digit found"):
-        preprocess.read(tmp_path / "x.png")
+        read_picture(tmp_path / "x.png")
     with pytest.raises(PictureError, match="no digit found"):
-        preprocess.mnist_like(255 - hopeless(seed)[name])
+        mnist_like(255 - hopeless(seed)[name])

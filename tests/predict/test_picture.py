@@ -18,7 +18,9 @@ from mnist_edge.core.errors import PictureError
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import FORMAT as TFLITE
-from mnist_edge.predict import picture as preprocess
+from mnist_edge.predict import segmentation
+from mnist_edge.predict.picture import _grey, mnist_like
+from mnist_edge.predict.picture import read as read_picture
 
 
 def picture(image: Images, scale: int, dark_on_light: bool, shift: int) -> Image.Image:
@@ -37,7 +39,7 @@ def test_digits_survive_size_place_and_inversion(
 ) -> None:
     images, labels = mnist.test.images[:500], mnist.test.labels[:500]
     sheets = [picture(image, scale, dark_on_light, shift) for image in images]
-    prepared = np.stack([preprocess.mnist_like(np.asarray(sheet)) for sheet in sheets])
+    prepared = np.stack([mnist_like(np.asarray(sheet)) for sheet in sheets])
     with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
         right = (runner.run(prepared).argmax(axis=1) == labels).mean()
     assert right >= 0.97
@@ -46,7 +48,7 @@ def test_digits_survive_size_place_and_inversion(
 def test_a_digit_is_scaled_to_the_box_and_centred_by_mass() -> None:
     grey = np.full((300, 200), 255, np.uint8)
     grey[10:110, 150:170] = 0  # a bar, 100 high and 20 wide, in a corner
-    image = preprocess.mnist_like(grey)
+    image = mnist_like(grey)
     rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
     assert (rows[0], rows[-1]) == (4, 23)
     assert (columns[0], columns[-1]) == (12, 15)
@@ -68,7 +70,7 @@ def test_long_straight_strokes_are_not_taken_for_lines(
     sheet = Image.new("L", (400, 400), 255)
     for stroke in strokes:
         ImageDraw.Draw(sheet).line(stroke, fill=0, width=pen)
-    image = preprocess.mnist_like(np.asarray(sheet))
+    image = mnist_like(np.asarray(sheet))
     with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
         assert runner.run(image[None]).argmax() == digit
 
@@ -82,15 +84,15 @@ def bar(box: tuple[int, int, int, int]) -> Images:
 
 def test_a_one_from_border_to_border_is_read_and_a_dash_is_none(exports: Path) -> None:
     with TFLITE.open(exports / "cnn" / "cnn-int8.tflite") as runner:
-        assert runner.run(preprocess.mnist_like(bar((190, 0, 210, 400)))[None]).argmax() == 1
+        assert runner.run(mnist_like(bar((190, 0, 210, 400)))[None]).argmax() == 1
     with pytest.raises(PictureError, match="could be one digit"):
-        preprocess.mnist_like(bar((100, 190, 300, 210)))
+        mnist_like(bar((100, 190, 300, 210)))
 
 
 @pytest.mark.parametrize("mode", ["transparent dark", "transparent light", "palette", "colour", "16 bit", "rotated"])
 def test_every_kind_of_png_and_jpeg(mnist: Dataset, tmp_path: Path, mode: str) -> None:
     seven = picture(mnist.test.images[0], 8, dark_on_light=True, shift=10)
-    expected = preprocess.mnist_like(np.asarray(seven)).astype(int)
+    expected = mnist_like(np.asarray(seven)).astype(int)
     path = tmp_path / "x.png"
     ink = Image.eval(seven, lambda value: 255 - value)
     if mode.startswith("transparent"):
@@ -107,14 +109,14 @@ def test_every_kind_of_png_and_jpeg(mnist: Dataset, tmp_path: Path, mode: str) -
         exif = Image.Exif()
         exif[0x0112] = 6  # a camera held on its side: turn it by 90° to see it upright
         seven.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
-    assert np.abs(preprocess.read(path).astype(int) - expected).mean() < 6
+    assert np.abs(read_picture(path).astype(int) - expected).mean() < 6
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])
 def test_a_blank_picture_is_no_digit(tmp_path: Path, shade: int) -> None:
     Image.new("L", (100, 80), shade).save(tmp_path / "blank.png")
     with pytest.raises(PictureError, match="no digit found"):
-        preprocess.read(tmp_path / "blank.png")
+        read_picture(tmp_path / "blank.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"])
@@ -138,14 +140,14 @@ def test_a_damaged_picture_is_refused(tmp_path: Path, kind: str) -> None:
         content[80] = 0  # no kind of pixels: NotImplementedError
     path.write_bytes(content)
     with pytest.raises(PictureError, match="not a picture that can be read"):
-        preprocess.read(path)
+        read_picture(path)
 
 
 def test_a_very_large_picture_is_read_without_a_word(tmp_path: Path) -> None:
     large = Image.new("1", (12_000, 12_000), 1)
     large.paste(0, (5_500, 3_000, 6_500, 9_000))
     large.save(tmp_path / "large.png")
-    assert preprocess.read(tmp_path / "large.png").max() == 255  # a warning would have failed it
+    assert read_picture(tmp_path / "large.png").max() == 255  # a warning would have failed it
 
 
 NODE = """
@@ -174,10 +176,10 @@ InNode = Callable[[list[Images]], list[str]]
 
 @pytest.fixture
 def in_node(tmp_path: Path) -> InNode:
-    """Give pictures to `web/preprocess.js`: grey ones `[H, W]` to mnistLike, RGBA ones `[H, W, 4]` to greyOf."""
+    """Return pictures to `web/static/picture.js`: grey ones `[H, W]` to mnistLike, RGBA ones `[H, W, 4]` to greyOf."""
     if shutil.which("node") is None:
         pytest.skip("node is not here: apt-get install nodejs")
-    module = Path(preprocess.__file__).parent / "web" / "preprocess.js"
+    module = Path(segmentation.__file__).parents[1] / "web" / "static" / "picture.js"
     script = tmp_path / "run.mjs"
     script.write_text(NODE.replace("MODULE", module.as_uri()), encoding="utf-8")
 
@@ -200,7 +202,7 @@ def in_node(tmp_path: Path) -> InNode:
 def answer(grey: Images) -> str:
     """The 784 pixels in hexadecimal digits, or why there are none."""
     try:
-        return preprocess.mnist_like(grey).tobytes().hex()
+        return mnist_like(grey).tobytes().hex()
     except PictureError as error:
         return str(error)
 
@@ -238,5 +240,5 @@ def test_javascript_sees_the_same_grey(in_node: InNode) -> None:
     canvases[1][:, :, :3] //= 4  # dark strokes, transparent paper
     canvases[2][:, :, 3] = 255
     canvases[3][:, :, 3] = 0
-    expected = [np.asarray(preprocess._grey(Image.fromarray(canvas, "RGBA"))).tobytes().hex() for canvas in canvases]
+    expected = [np.asarray(_grey(Image.fromarray(canvas, "RGBA"))).tobytes().hex() for canvas in canvases]
     assert in_node(canvases) == expected

@@ -172,7 +172,7 @@ def edit_tflite(path: Path, change: Callable[[Any, Any], None]) -> None:
 
 
 def tflite_scale_of_first_channel(model: Any, graph: Any) -> None:
-    """Give every channel of the first convolution the first one's scale."""
+    """Return every channel of the first convolution the first one's scale."""
     filters = next(item for item in graph.tensors if len(item.shape) == 4 and item.shape[0] > 1)
     filters.quantization.scale = np.full_like(filters.quantization.scale, filters.quantization.scale[0])
 

@@ -101,12 +101,12 @@ def test_a_fault_in_the_quantization_of_tflite_is_named(
 
 
 def other_biases(graph: Any, arrays: dict[str, Any]) -> None:
-    """Give the classes each other's biases: no known fault."""
+    """Return the classes each other's biases: no known fault."""
     arrays["Gemm_1_bias"] = np.roll(arrays["Gemm_1_bias"], 1)
 
 
 def warmer(graph: Any, arrays: dict[str, Any]) -> None:
-    """Give one class another weight and bias: the others stay as they are."""
+    """Return one class another weight and bias: the others stay as they are."""
     arrays["Gemm_1_weight"][..., 3] *= 0.5
     arrays["Gemm_1_bias"][3] -= 4
 

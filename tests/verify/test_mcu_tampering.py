@@ -40,7 +40,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def signed(mcu: Path, target: Path) -> Path:
-    """Give a copy of `mlp` with the array alone and without Keras's model; `faults.resign` then signs what changed."""
+    """Return a copy of `mlp` with the array alone and no Keras model; `faults.resign` signs what is changed then."""
     folder = faults.only(mcu / "mlp", target / "mlp", "mlp-int8-io8.c")
     (folder / "model.keras").unlink()
     return folder / "mlp-int8-io8.c"

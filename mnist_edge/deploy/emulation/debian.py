@@ -54,7 +54,7 @@ def unpack(suite: str, architecture: str, packages: Iterable[str], folder: Path)
 
 
 def native() -> str:
-    """Give Debian's word for this machine's CPU. Raises DeviceError where this is no Debian."""
+    """Return Debian's word for this machine's CPU. Raises DeviceError where this is no Debian."""
     try:
         done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -63,7 +63,7 @@ def native() -> str:
 
 
 def mirror() -> str:
-    """Give the mirror that MNIST_EDGE_DEBIAN_MIRROR names, else the machine's own. Raises DeviceError."""
+    """Return the mirror that MNIST_EDGE_DEBIAN_MIRROR names, else the machine's own. Raises DeviceError."""
     if named := os.environ.get(MIRROR_VARIABLE):
         return named
     found = []

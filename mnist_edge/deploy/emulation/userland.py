@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 
 
 def cache() -> Path:
-    """Give the folder that holds userlands, wheels and qemu."""
+    """Return the folder that holds userlands, wheels and qemu."""
     from platformdirs import user_cache_path
 
     return user_cache_path("mnist-edge") / "device"

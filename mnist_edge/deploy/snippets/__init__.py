@@ -29,7 +29,7 @@ UNSAID = "The file does not say what its numbers mean: the code takes it for {} 
 
 
 def snippet(path: Path, language: str) -> str:
-    """Give the source text of a small program, or for a browser a module, that runs exactly this file.
+    """Return the source text of a small program, or for a browser a module, that runs exactly this file.
 
     Raises:
         SnippetError: there is no code for this file in that language.
@@ -83,7 +83,7 @@ def _kept(lines: Iterable[str], flags: set[str]) -> Iterable[str]:
 
 
 def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
-    """Give a file's contract, and whether the manifest or the file says it; else what its own ends tell."""
+    """Return a file's contract, and whether the manifest or the file says it; else what its own ends tell."""
     if artifact := find_artifact(path):
         return artifact.contract, True
     with file_format.open(path) as runner:
@@ -109,7 +109,7 @@ def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
 
 
 def _flags(path: Path, contract: Contract) -> set[str]:
-    """Give what the template's lines depend on. Raises SnippetError where the numbers cannot be computed."""
+    """Return what the template's lines depend on. Raises SnippetError where the numbers cannot be computed."""
     source, sink = contract.input, contract.output
     if source.scale is not None:
         by_grey_level = math.isclose(source.scale * 255, 1, rel_tol=1e-4)
@@ -130,7 +130,7 @@ def _flags(path: Path, contract: Contract) -> set[str]:
 
 
 def _values(path: Path, contract: Contract, language: str) -> dict[str, object]:
-    """Give what stands for the `$names`; an `any` batch is counted from the pixels, in C and C++ it is 1."""
+    """Return what stands for the `$names`; an `any` batch is counted from the pixels, in C and C++ it is 1."""
     source, sink = contract.input, contract.output
     name = _comment(path.name)
     batch, rest = source.shape[0], ", ".join(str(size or 1) for size in source.shape[1:])

@@ -72,7 +72,7 @@ class C:
         return missing_runtime()
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Give the ends that such a file has."""
+        """Return the ends that such a file has."""
         if precision is not Precision.INT8 or not io.full_integer or io.batch != 1:
             raise UnsupportedPrecision(f"{ONLY}.")
         return TFLITE.contract(precision, io)
@@ -134,7 +134,7 @@ class C:
 
 @contextmanager
 def _as_tflite(content: bytes, path: Path) -> Iterator[Path]:
-    """Give the array's bytes as a temporary `.tflite`; errors name the C file."""
+    """Return the array's bytes as a temporary `.tflite`; errors name the C file."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

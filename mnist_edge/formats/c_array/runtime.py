@@ -64,7 +64,7 @@ class Runner(BatchRunner):
 
 
 def _header(content: bytes, specs: tuple[TensorSpec, TensorSpec], told: dict[str, Any]) -> str:
-    """Give the header of an array, from what the array's file tells of itself; raises ArtifactError where it cannot."""
+    """Return the header of an array, made from the metadata in its C file. Raises ArtifactError where they are damaged."""
     try:
         return c_source.header(told["title"], content, specs, {key: told[key] for key in told if key != "title"})
     except (KeyError, TypeError, AttributeError) as error:
@@ -128,7 +128,7 @@ def _smallest_arena(content: bytes) -> int:
 
 
 def _operators(content: bytes) -> list[str]:
-    """Give the kinds of operators in a model, which an app has to register."""
+    """Return the kinds of operators in a model, which an app has to register."""
     runtime = _runtime()
     names = {value: key for key, value in vars(runtime.schema_fb.BuiltinOperator).items() if isinstance(value, int)}
     model = runtime.convert_bytearray_to_object(content)
@@ -137,7 +137,7 @@ def _operators(content: bytes) -> list[str]:
 
 
 def _io_specs(opened: Any, content: bytes) -> tuple[TensorSpec, TensorSpec]:
-    """Give input and output: names from the file, the rest from the interpreter."""
+    """Return input and output: names from the file, the rest from the interpreter."""
     graph = _runtime().convert_bytearray_to_object(content).subgraphs[0]
     if (len(graph.inputs), len(graph.outputs)) != (1, 1):
         raise ValueError(f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs, not one of each")

@@ -93,13 +93,13 @@ ALIGNED const unsigned char {name}[] = {{
 
 
 def identifier(stem: str) -> str:
-    """Give a C identifier for a file's name without its ending: `cnn-int8-io8` → `cnn_int8_io8`."""
+    """Return a C identifier for a file's name without its ending: `cnn-int8-io8` → `cnn_int8_io8`."""
     name = re.sub(r"[^0-9A-Za-z]", "_", stem)
     return name if name[0].isalpha() else f"model_{name}"
 
 
 def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], told: dict[str, Any]) -> str:
-    """Give the header of an array.
+    """Return the header of an array.
 
     Args:
         title: the file's name without its ending.
@@ -127,7 +127,7 @@ def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], tol
 
 
 def source(title: str, content: bytes, told: dict[str, Any]) -> str:
-    """Give the C source of an array; `told` goes into a comment as JSON, for `read`."""
+    """Return the C source of an array; `told` goes into a comment as JSON, for `read`."""
     lines = (content[start : start + PER_LINE] for start in range(0, len(content), PER_LINE))
     return SOURCE.format(
         title=title,
@@ -140,7 +140,7 @@ def source(title: str, content: bytes, told: dict[str, Any]) -> str:
 
 
 def digest(content: bytes) -> str:
-    """Give the hex SHA-256 of an array's bytes."""
+    """Return the hex SHA-256 of an array's bytes."""
     import hashlib
 
     return hashlib.sha256(content).hexdigest()
@@ -170,10 +170,10 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def _float(value: float | None) -> str:
-    """Give a float32 as a C literal that reads back to the same bits."""
+    """Return a float32 as a C literal that reads back to the same bits."""
     return f"{np.format_float_scientific(np.float32(value or 0), trim='0')}f"
 
 
 def _harmless(text: str) -> str:
-    """Give text that can stand in a C comment: ASCII, and neither begins nor ends one, nor continues a line."""
+    """Return text that can stand in a C comment: ASCII, and neither begins nor ends one, nor continues a line."""
     return re.sub(r"[^ -~]|\\|\*/|/\*|\?\?", "_", text)

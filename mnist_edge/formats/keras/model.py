@@ -67,7 +67,7 @@ def load_model(path: Path) -> Any:
 
 
 def inside(model: Any, images: Images) -> Trace:
-    """Give the kernels (HWIO, IO) and outputs of a Keras model's layers, less those that only move numbers.
+    """Return the kernels (HWIO, IO) and outputs of a Keras model's layers, less those that only move numbers.
 
     A BatchNormalization is folded into the kernel before it, as converters do.
     """
@@ -94,7 +94,7 @@ def inside(model: Any, images: Images) -> Trace:
 
 
 def _factor(norm: Any) -> NDArray[np.float32]:
-    """Give what a BatchNormalization multiplies each channel with; 1 where there is none."""
+    """Return what a BatchNormalization multiplies each channel with; 1 where there is none."""
     if norm is None:
         return np.ones((), np.float32)
     gamma = np.ones((), np.float32) if norm.gamma is None else np.asarray(norm.gamma)
@@ -148,7 +148,7 @@ class Keras:
         return f"TensorFlow is not installed. Install it: {pip_install('tensorflow')}"
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Give the ends of a Keras model, for a batch of 1."""
+        """Return the ends of a Keras model, for a batch of 1."""
         return Contract.of(precision, "NHWC", io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
@@ -160,7 +160,7 @@ class Keras:
         raise ArtifactError(f"{path} is a Keras model: keras.models.load_model(…).summary() tells of it.")
 
     def trace(self, path: Path, images: Images) -> Trace:
-        """Give each layer's kernel and output, and the output before its activation too where that is a Relu."""
+        """Return each layer's kernel and output, and the output before its activation too where that is a Relu."""
         return inside(load_model(path), images)
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:

@@ -13,7 +13,7 @@ INPUT = "image"
 
 
 def serving(model: Any, io: IOOptions) -> tuple[Any, Callable[[Any], dict[str, Any]], list[Any]]:
-    """Give the model that is served, a function image → {head: …} over it, and its signature for `tf.function`.
+    """Return the model that is served, a function image → {head: …} over it, and its signature for `tf.function`.
 
     A dynamic batch is traced as a batch of 1: each format then frees that dimension in the finished file, which leaves
     none of the Shape and Gather operators that tracing an unknown batch gives.
@@ -29,7 +29,7 @@ def serving(model: Any, io: IOOptions) -> tuple[Any, Callable[[Any], dict[str, A
 
 
 def logit_floor(model: Any, images: NDArray[np.float32]) -> float:
-    """Give the logit under which no class of these images has a ten-thousandth of the winner's probability.
+    """Return the logit under which no class of these images has a ten-thousandth of the winner's probability.
 
     What lies lower need not be told apart, and an int8 output spends no steps on it.
 
@@ -45,7 +45,7 @@ def logit_floor(model: Any, images: NDArray[np.float32]) -> float:
 
 
 def without_softmax(model: Any) -> Any:
-    """Give a Keras model that ends before the last layer's Softmax; the weights are the same arrays."""
+    """Return a Keras model that ends before the last layer's Softmax; the weights are the same arrays."""
     import keras
 
     last = model.layers[-1]

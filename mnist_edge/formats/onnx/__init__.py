@@ -44,7 +44,7 @@ class Onnx:
         return f"ONNX Runtime is not installed. {how_to_install(self.name)}"
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Give the ends that a file of this precision has."""
+        """Return the ends that a file of this precision has."""
         if precision in self.unsupported:
             raise UnsupportedPrecision(f"no {precision} in ONNX: {self.unsupported[precision]}.")
         if io.full_integer:

@@ -17,7 +17,7 @@ OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
 
 
 def _written(model: Any, request: Request) -> Any:
-    """Give the ModelProto that a request asks for, without its metadata."""
+    """Return the ModelProto that a request asks for, without its metadata."""
     proto = _convert(model, request.io)
     if request.precision is Precision.INT8:
         pixels = pixel_table(np.dtype(np.float32))[request.calibration]
@@ -32,7 +32,7 @@ def _written(model: Any, request: Request) -> Any:
 
 
 def _convert(model: Any, io: IOOptions) -> Any:
-    """Give the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
+    """Return the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
     import logging
 
     tf2onnx = require("tf2onnx", "tf2onnx", "exporting ONNX")
@@ -68,7 +68,7 @@ def _weights_to_int8(proto: Any) -> Any:
 
 
 def _finish(proto: Any, io: IOOptions) -> None:
-    """Give the batch that was asked for, canonical names, and the versions that old runtimes load."""
+    """Return the batch that was asked for, canonical names, and the versions that old runtimes load."""
     graph = proto.graph
     onnx_graph.set_batch(graph, io.batch)
     onnx_graph.canonical(graph)

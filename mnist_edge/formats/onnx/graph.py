@@ -17,7 +17,7 @@ ROLES = {
 
 
 def array(graph: Any, name: str) -> Any:
-    """Give an initializer as an array, or None where `name` is not one."""
+    """Return an initializer as an array, or None where `name` is not one."""
     from onnx import numpy_helper
 
     found = next((tensor for tensor in graph.initializer if tensor.name == name), None)
@@ -25,7 +25,7 @@ def array(graph: Any, name: str) -> Any:
 
 
 def replace_array(graph: Any, name: str, values: Any) -> None:
-    """Give an initializer other values."""
+    """Return an initializer other values."""
     from onnx import numpy_helper
 
     (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
@@ -150,7 +150,7 @@ def canonical(graph: Any) -> None:
 
 
 def only_user(graph: Any, name: str, *op_types: str) -> Any:
-    """Give the one node that uses a tensor, where it is the only one and of one of these types; else None."""
+    """Return the one node that uses a tensor, where it is the only one and of one of these types; else None."""
     users = [node for node in graph.node if name in node.input]
     return users[0] if len(users) == 1 and users[0].op_type in op_types else None
 

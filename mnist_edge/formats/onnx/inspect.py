@@ -110,7 +110,7 @@ def _beside(graph: Any) -> tuple[str, ...]:
 
 
 def _since(kind: str, domain: str, opsets: dict[str, int]) -> int:
-    """Give the operator's own version: the opset that last changed it; the domain's where it is not ONNX's own."""
+    """Return the operator's own version: the opset that last changed it; the domain's where it is not ONNX's own."""
     import onnx
 
     opset = opsets.get(domain or "ai.onnx", 0)
@@ -133,7 +133,7 @@ def _layers(graph: Any) -> list[Any]:
 
 
 def _kernels(graph: Any, shapes: dict[str, list[int]]) -> list[list[int]]:
-    """Give the shapes of the layers' kernels and biases, whatever they are stored as."""
+    """Return the shapes of the layers' kernels and biases, whatever they are stored as."""
     found = []
     for node in _layers(graph):
         found.append(shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0]))

@@ -104,7 +104,7 @@ def _stem(graph: Any, float_layers: list[str]) -> list[str]:
 
 
 def _integer_weights(graph: Any, conv: Any) -> tuple[Any, Any, np.float32]:
-    """Give a convolution's weights and bias as whole numbers, and the real value of 1 in its output."""
+    """Return a convolution's weights and bias as whole numbers, and the real value of 1 in its output."""
     weight = onnx_graph.array(graph, conv.input[1])
     scale = np.float32(np.abs(weight).max() / 127)
     unit = np.float32(scale / np.float32(255))
@@ -113,7 +113,7 @@ def _integer_weights(graph: Any, conv: Any) -> tuple[Any, Any, np.float32]:
 
 
 def _compute_on_integers(graph: Any) -> None:
-    """Give the first convolution whole numbers, and put their scale into the QuantizeLinear that ends the stem."""
+    """Return the first convolution whole numbers, and put their scale into the QuantizeLinear that ends the stem."""
     from onnx import TensorProto, helper, numpy_helper
 
     image = graph.input[0].name

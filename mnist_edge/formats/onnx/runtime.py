@@ -43,14 +43,14 @@ class Runner(BatchRunner):
 
 
 def _spec(given: Any) -> TensorSpec:
-    """Give an input or output of a session; ONNX keeps scales inside the graph."""
+    """Return an input or output of a session; ONNX keeps scales inside the graph."""
     kind = given.type[7:-1] if given.type.startswith("tensor(") else given.type
     shape = tuple(size if isinstance(size, int) else None for size in given.shape)
     return TensorSpec(given.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
 
 
 def unoptimized() -> dict[str, Any]:
-    """Give the setting under which ONNX Runtime computes the graph as it stands in the file."""
+    """Return the setting under which ONNX Runtime computes the graph as it stands in the file."""
     ort = require("onnxruntime", "onnxruntime", "running ONNX")
     return {"graph_optimization_level": ort.GraphOptimizationLevel.ORT_DISABLE_ALL}
 

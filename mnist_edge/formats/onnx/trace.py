@@ -13,7 +13,7 @@ LAYERS = {"Conv": "OIHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}
 
 
 def widened(path: Path) -> tuple[Any, list[str]]:
-    """Give the ModelProto with every real-valued tensor as an output, and the names of those outputs."""
+    """Return the ModelProto with every real-valued tensor as an output, and the names of those outputs."""
     import onnx
 
     proto = onnx.load(path)
@@ -81,11 +81,11 @@ class _Graph:
             name = self._nodes[name].input[0]
 
     def unit(self, name: str) -> float:
-        """Give what 1 in a tensor stands for."""
+        """Return what 1 in a tensor stands for."""
         return self._units.get(name, 1.0)
 
     def kernel(self, node: Any) -> Any:
-        """Give a layer's kernel as real numbers; None where it is not constant."""
+        """Return a layer's kernel as real numbers; None where it is not constant."""
         values = self.constants.get(node.input[1])
         if values is None:
             return None

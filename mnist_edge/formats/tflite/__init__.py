@@ -39,7 +39,7 @@ class TFLite:
         return missing_runtime()
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Give the ends that a file of this precision has."""
+        """Return the ends that a file of this precision has."""
         if io.full_integer and precision is not Precision.INT8:
             raise UnsupportedPrecision(f"full-integer ends are for int8 files, not for {precision}.")
         return Contract.of(precision, "NHWC", io)
@@ -86,7 +86,7 @@ class TFLite:
 
 
 def without_metadata(path: Path) -> bytes:
-    """Give a file of ours up to the JSON that is zipped onto it: all that a runtime reads."""
+    """Return a file of ours up to the JSON that is zipped onto it: all that a runtime reads."""
     import zipfile
 
     with zipfile.ZipFile(path) as archive:

@@ -69,7 +69,7 @@ def executed(opened: Any) -> RuntimeOperators:
 
 
 def _inside(delegate: Any, operators: list[Any]) -> list[Any]:
-    """Give the operators between a delegate's inputs and outputs: those that it replaces."""
+    """Return the operators between a delegate's inputs and outputs: those that it replaces."""
     producer = {index: op for op in operators for index in op["outputs"]}
     found, todo = [], list(delegate["outputs"])
     while todo:
@@ -97,7 +97,7 @@ def _macs(graph: Any, op: Any) -> int:
 
 
 def _oldest(model: Any) -> str:
-    """Give what the converter recorded: the oldest TensorFlow Lite that has all operator versions."""
+    """Return what the converter recorded: the oldest TensorFlow Lite that has all operator versions."""
     for item in model.metadata or ():
         if item.name == b"min_runtime_version":
             version = bytes(bytearray(model.buffers[item.buffer].data)).rstrip(b"\0").decode()

@@ -47,7 +47,7 @@ class Runner(BatchRunner):
 
 
 def _names(opened: Any) -> dict[int, str]:
-    """Give the names that the first signature has for tensors, by their index; none where the file has no signature."""
+    """Return the first signature's names of tensors, by the tensor's index; empty where the file has no signature."""
     signatures = list(opened.get_signature_list())
     if not signatures:
         return {}
@@ -57,7 +57,7 @@ def _names(opened: Any) -> dict[int, str]:
 
 
 def _spec(details: Any, names: dict[int, str]) -> TensorSpec:
-    """Give an input or output of an interpreter."""
+    """Return an input or output of an interpreter."""
     scale, zero_point = details["quantization"]
     shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
     quantized = (float(scale), int(zero_point)) if scale else (None, None)
@@ -70,7 +70,7 @@ def _reason(error: Exception) -> str:
 
 
 def without_delegate(path: Path) -> dict[str, Any]:
-    """Give the setting under which the interpreter's own kernels compute every operator, not XNNPACK's."""
+    """Return the setting under which the interpreter's own kernels compute every operator, not XNNPACK's."""
     return {"experimental_op_resolver_type": _runtime(path).OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 
 

@@ -37,7 +37,7 @@ def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
 
 
 def _constants(operators: Any, made: list[int], source: int) -> set[int]:
-    """Give the tensors that depend on no image: what no operator makes, and what is made of such alone."""
+    """Return the tensors that depend on no image: what no operator makes, and what is made of such alone."""
     constant = {int(index) for op in operators for index in op["inputs"]} - set(made) - {source}
     for op in operators:
         if {int(index) for index in op["inputs"]} <= constant | {-1}:

@@ -2,7 +2,7 @@
 
 import { drawingField } from "./draw.js";
 import { keep } from "./offline.js";
-import { greyOf, mnistLike, NoDigit } from "./preprocess.js";
+import { greyOf, mnistLike, NoDigit } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const RECENT = 25; // calls that the shown time is the median of

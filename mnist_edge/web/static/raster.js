@@ -1,4 +1,4 @@
-/** What numpy does in a word, for pictures `{ height, width, at }`: `at` holds height × width numbers in reading order. */
+/** What numpy does does, for pictures `{ height, width, at }`: `at` holds height × width numbers in reading order. */
 
 export function grid(height, width, value) {
   const at = new Float64Array(height * width);

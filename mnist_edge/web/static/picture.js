@@ -1,11 +1,10 @@
 /**
- * Any grey picture of one digit → a 28×28 one like MNIST's. This is `preprocess.py`, with the same functions in the same
- * order; `ink.js` finds the digit. No dependencies; for browsers and for Node 18 or newer.
+ * Any grey picture of one digit → a 28×28 one like MNIST's. This is `predict/picture.py`, with the same functions in the same
+ * order; `segmentation.js` finds the digit. No dependencies; for browsers and for Node 18 or newer.
  */
 
-import { NoDigit } from "./digit.js";
-import { boxOf, count, cut, extreme, grid, largest, map, outline, padded, transposed } from "./grid.js";
-import { digitInk } from "./ink.js";
+import { boxOf, count, cut, extreme, grid, largest, map, outline, padded, transposed } from "./raster.js";
+import { NoDigit, digitForeground } from "./segmentation.js";
 
 export { NoDigit };
 
@@ -14,10 +13,10 @@ const FIELD = 28;
 const FINE = 8; // pens are made usual at this many times MNIST's resolution
 const THIN = 12; // the usual width of strokes, in those pixels
 const THICK = 20;
-const PAPER = 64; // ink under this is outside the box
+const FAINT = 64; // foreground under this is outside the box
 
 /**
- * The grey that `preprocess.py` sees of a canvas: Pillow's weights, and transparency laid on what strokes stand out from.
+ * The grey that `predict/picture.py` sees of a canvas: Pillow's weights, and transparency laid on what strokes stand out from.
  *
  * @param {Uint8ClampedArray} rgba 4 × width × height, as `getImageData(…).data` gives it
  * @returns {Uint8Array} width × height
@@ -33,9 +32,9 @@ export function greyOf(rgba, width, height) {
       brightness += grey[i];
     }
   }
-  const paper = brightness > 127 * opaque ? 0 : 255;
+  const background = brightness > 127 * opaque ? 0 : 255;
   return grey.map((value, i) => {
-    const sum = value * rgba[4 * i + 3] + paper * (255 - rgba[4 * i + 3]) + 128;
+    const sum = value * rgba[4 * i + 3] + background * (255 - rgba[4 * i + 3]) + 128;
     return ((sum >> 8) + sum) >> 8;
   });
 }
@@ -45,13 +44,13 @@ export function greyOf(rgba, width, height) {
  *
  * @param {Uint8Array} grey width × height, 0 black to 255 white
  * @returns {Uint8Array} 784
- * @throws {NoDigit} there is no ink that stands out from the paper, or none that could be one digit
+ * @throws {NoDigit} there is no foreground that stands out from the background, or none that could be one digit
  */
 export function mnistLike(grey, width, height) {
   if (!(width > 0 && height > 0) || grey.length !== width * height) {
     throw new RangeError(`${grey.length} grey pixels are not ${width} × ${height}.`);
   }
-  return centred(boxed(withUsualPen(boxed(digitInk({ height, width, at: grey })))));
+  return centred(boxed(withUsualPen(boxed(digitForeground({ height, width, at: grey })))));
 }
 
 /** Average areas so that the longer side is BOX at the fine resolution, keeping proportions; the darkest is 255. */
@@ -96,7 +95,7 @@ function withUsualPen(digit) {
       digit = map(extreme(digit, 1, pick, [0]), (value, i) => pick(value, across.at[i]));
     }
   }
-  return cut(digit, boxOf(map(digit, (value) => +(value >= PAPER))));
+  return cut(digit, boxOf(map(digit, (value) => +(value >= FAINT))));
 }
 
 /** Place the digit so that its centre of mass is the field's centre, as far as it stays inside; then average. */
