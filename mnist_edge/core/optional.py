@@ -18,7 +18,7 @@ def installed(module: str) -> bool:
 
 
 def pip_install(*packages: str) -> str:
-    """Return the command that installs `packages` into this Python, or into a new environment where this one is guarded."""
+    """Return the command that installs `packages` into this Python, or a new environment."""
     if externally_managed():
         return f"{sys.executable} -m venv --system-site-packages mnist && mnist/bin/pip install {' '.join(packages)}"
     return f"{sys.executable} -m pip install {' '.join(packages)}"

@@ -8,21 +8,7 @@ from functools import cached_property
 from mnist_edge.core.optional import pip_install
 
 OLDEST_GLIBC = 17
-
-
-TFLITE_32BIT = ("tflite-runtime==2.14.0", "numpy<2")
-"""The last TFLite runtime with wheels for 32-bit ARM (Python 3.9 and 3.11); it wants NumPy 1."""
-
-
-PYTHON_32BIT = "3.11"
-
-
-RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
-
-
-RUNTIMES_32BIT = {"tflite": TFLITE_32BIT}
-
-
+PYTHON_32BIT = "3.11"  # the only Python of a Raspberry Pi OS for which 32-bit ARM wheels of a runtime exist
 INSTEAD = "The 64-bit Raspberry Pi OS has them all"
 
 
@@ -53,38 +39,48 @@ class System:
 
     @property
     def provided(self) -> tuple[str, ...]:
-        """The packages that have to be Debian's own, as there are no wheels of them."""
+        """Return the packages that Debian has to provide, as there are no wheels of them."""
         return ("numpy", "Pillow") if self.arm32 else ()
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """The platforms whose wheels it takes, the newest first, as pip's --platform wants them."""
+        """Return the platforms whose wheels fit, the newest first, as pip's --platform wants them."""
         machine = "armv7l" if self.arm32 else self.machine
         newest = (f"manylinux_2_{minor}_{machine}" for minor in range(self.glibc, OLDEST_GLIBC - 1, -1))
         return (*newest, f"manylinux2014_{machine}")
-
-    def runtime(self, extra: str) -> tuple[str, ...]:
-        """Return what pip has to install for an extra of ours, `tflite` or `onnx`; nothing where there is no wheel."""
-        if self.arm32:
-            return RUNTIMES_32BIT.get(extra, ()) if self.python == PYTHON_32BIT else ()
-        if self.machine not in ("x86_64", "aarch64", "arm64", "AMD64") or self.bits == 32:
-            return ()
-        return (RUNTIMES[extra],)
 
     def __str__(self) -> str:
         return f"Python {self.python} on {self.bits}-bit {self.machine}"
 
 
-def how_to_install(extra: str) -> str:
-    """Say how to get the runtime of an extra, `tflite` or `onnx`, for this Python and CPU, or why there is none."""
-    here = System.here()
-    packages = here.runtime(extra)
-    if packages:
-        command = pip_install(*(repr(package) if "<" in package else package for package in packages))
-        hint = " (with Debian's own NumPy: apt install python3-numpy)" if here.arm32 else ""
-        return f"Install one: {command}{hint}"
-    if here.arm32 and extra in RUNTIMES_32BIT:
-        wanted = f"32-bit ARM has one for Python {PYTHON_32BIT} alone (Raspberry Pi OS 12)"
-        return f"There is no wheel of it for {here}: {wanted}. {INSTEAD}."
-    instead = f"the .tflite files run there. {INSTEAD}" if here.arm32 else "x86-64 and 64-bit ARM have one"
-    return f"There is no wheel of {RUNTIMES[extra]} for {here}; {instead}."
+@dataclass(frozen=True)
+class RuntimePackages:
+    """What pip installs to run the files of a format.
+
+    `extra` is the pip extra of ours for it, `package` the runtime that the extra names, and `arm32` what 32-bit ARM
+    needs instead; empty where it has no wheel.
+    """
+
+    extra: str
+    package: str
+    arm32: tuple[str, ...] = ()
+
+    def on(self, system: System) -> tuple[str, ...]:
+        """Return the requirements to install on a system; none where there is no wheel."""
+        if system.arm32:
+            return self.arm32 if system.python == PYTHON_32BIT else ()
+        has_wheels = system.machine in ("x86_64", "aarch64", "arm64", "AMD64") and system.bits == 64
+        return (self.package,) if has_wheels else ()
+
+    def how_to_install(self) -> str:
+        """Return the command for this Python and CPU in a sentence, or why there is none."""
+        here = System.here()
+        if packages := self.on(here):
+            command = pip_install(*(repr(package) if "<" in package else package for package in packages))
+            hint = " (with Debian's own NumPy: apt install python3-numpy)" if here.arm32 else ""
+            return f"Install one: {command}{hint}"
+        if here.arm32 and self.arm32:
+            only = f"32-bit ARM has one for Python {PYTHON_32BIT} alone (Raspberry Pi OS 12)"
+            return f"There is no wheel of it for {here}: {only}. {INSTEAD}."
+        instead = f"the .tflite files run there. {INSTEAD}" if here.arm32 else "x86-64 and 64-bit ARM have one"
+        return f"There is no wheel of {self.package} for {here}; {instead}."

@@ -18,7 +18,8 @@ from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.system import System
 from mnist_edge.deploy.boards import BOARDS
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
-from mnist_edge.deploy.wheels import download, extras, requirements, write_wheel
+from mnist_edge.deploy.wheels import download, requirements, write_wheel
+from mnist_edge.formats import FORMATS
 
 SUFFIX = ".tar.gz"
 WHEELS = "wheels"
@@ -48,10 +49,11 @@ def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
         DeviceError: there is no wheel for any of its formats.
     """
     formats = dict.fromkeys(artifact.format for artifact in manifest.artifacts)
-    found = {name: system.runtime(name) for name in formats if name in extras() and system.runtime(name)}
-    if not found:
+    runtimes = [FORMATS[name].runtime for name in formats if name in FORMATS]
+    packages = {runtime.extra: runtime.on(system) for runtime in runtimes if runtime and runtime.on(system)}
+    if not packages:
         raise DeviceError(f"no runtime of {', '.join(formats)} has a wheel for {system}.")
-    return found
+    return packages
 
 
 def pinned(manifest: Manifest, system: System) -> list[str]:
@@ -92,7 +94,9 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
     top = path.name.removesuffix(SUFFIX)
     golden = manifest.check(REFERENCE)
     runs = runtimes(manifest, systems(target)[0])
-    kept = tuple(artifact for artifact in manifest.artifacts if artifact.format in runs)
+    kept = tuple(
+        item for item in manifest.artifacts if (runtime := FORMATS[item.format].runtime) and runtime.extra in runs
+    )
     with tempfile.TemporaryDirectory() as name, atomic_write(path) as temporary:
         work = Path(name)
         if kept != manifest.artifacts:

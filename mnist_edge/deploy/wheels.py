@@ -13,7 +13,8 @@ from pathlib import Path
 from mnist_edge import __version__
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.optional import installed
-from mnist_edge.core.system import TFLITE_32BIT, System
+from mnist_edge.core.system import System
+from mnist_edge.formats import FORMATS
 
 DISTRIBUTION = "mnist-edge"
 NAME = f"mnist_edge-{__version__}-py3-none-any.whl"
@@ -101,7 +102,8 @@ def _foreign(verb: list[str], requirements: Iterable[str], system: System) -> No
     tags = [part for tag in system.tags for part in ("--platform", tag)]
     python = ["--only-binary=:all:", "--implementation", "cp", "--python-version", system.python]
     wanted = list(requirements)
-    alone = [item for item in wanted if item in TFLITE_32BIT]  # it asks for NumPy, which Debian provides there
+    arm32 = {item for file_format in FORMATS.values() if file_format.runtime for item in file_format.runtime.arm32}
+    alone = [item for item in wanted if item in arm32]  # it asks for NumPy, which Debian provides there
     for items, more in ((alone, ["--no-deps"]), ([item for item in wanted if item not in alone], [])):
         if items:
             command = [sys.executable, "-m", "pip", *verb, *QUIET, *python, *tags, *more, *items]

@@ -1,10 +1,15 @@
-"""What a format has to offer: the `Format` and `Runner` protocols, and how pixels become a tensor's numbers."""
+"""What a file format has to offer: the base class `Format`, and what its methods take."""
 
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
+from mnist_edge.core.errors import ArtifactError, UnsupportedPrecision
+from mnist_edge.core.system import RuntimePackages
 from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.runner import Images, Runner
 
@@ -24,7 +29,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """A choice of quantization, and what was tried before it: each with its accuracy drop, and its time if measured."""
+    """The chosen quantization, and all that were tried with their accuracy drops and, if measured, times."""
 
     quantization: Quantization
     tried: tuple[dict[str, Any], ...]
@@ -42,80 +47,58 @@ class Request:
 
 
 class Platform(Protocol):
-    """A machine whose runtime can be tried out here: its files are made only when asked for, and never timed here."""
+    """Another kind of machine that a format's files are for; its runtime can be tried out here.
+
+    Such files are exported only on request, and are never timed here.
+    """
 
     name: str
-    """What `--target` calls it."""
+    """The name that `--target` takes."""
     machine: str
-    """What it is, in a word."""
+    """The kind of machine, in a word."""
     counterpart_format: str
-    """The format whose full-integer int8 file goes with one of these, and whose classes these must give."""
+    """The format whose full-integer int8 file is exported with one of these and has to give the same classes."""
     promise: str
     """That they do, in words."""
 
     def footprint(self, path: Path) -> Footprint:
-        """Measure what a file takes. Raises ArtifactError and MissingRuntime as the format's `open` does."""
+        """Measure the memory that a file needs. Raises ArtifactError and MissingRuntime as the format's `open` does."""
 
 
-class Format(Protocol):
-    """One file format: a class in a file of this folder, instantiated there as `FORMAT`."""
+class Format(ABC):
+    """One file format: a package in this folder with an instance called `FORMAT`.
 
-    name: str
-    suffix: str
-    precisions: tuple[Precision, ...]
+    Its folder may hold `snippets/LANGUAGE.txt`, templates for code that runs a file, and `browser.js`, its runner for
+    the demo page.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    precisions: ClassVar[tuple[Precision, ...]] = ()
     """What `export` can write; a format with none is only read."""
-    unsupported: dict[Precision, str]
-    """Why the other precisions cannot work, or do not pay."""
-    methods: tuple[str, ...]
+    unsupported: ClassVar[Mapping[Precision, str]] = {}
+    """Why the other precisions cannot work, or are of no use."""
+    methods: ClassVar[tuple[str, ...]] = ()
     """The calibration methods of int8, the default first."""
-    packages: tuple[str, ...]
+    packages: ClassVar[tuple[str, ...]] = ()
     """The packages whose versions decide what `export` writes and `open` computes."""
-    variants: tuple[str, ...]
+    runtime: ClassVar[RuntimePackages | None] = None
+    """What a board installs to run these files; None where no board can."""
+    variants: ClassVar[tuple[str, ...]] = ()
     """Other ways in which the runtime can compute the same file, which `open` takes by these names."""
-
-    folder: Path
-    """Its own folder, with `snippets/LANGUAGE.txt` and `browser.js` where it has them."""
+    platform: ClassVar[Platform | None] = None
+    """The other kind of machine that its files are for; None where they are for any."""
 
     @property
-    def platform(self) -> Platform | None:
-        """The other kind of machine that its files are for; None where they are for any."""
+    def folder(self) -> Path:
+        """Return the folder of the format's own package."""
+        return Path(str(sys.modules[type(self).__module__].__file__)).parent
 
+    @abstractmethod
     def missing(self) -> str | None:
-        """Say what has to be installed before `open` works; None where it works."""
+        """Return what has to be installed before `open` works; None where it works."""
 
-    def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Return the ends that a file of this precision has. Raises UnsupportedPrecision where it cannot have them."""
-
-    def export(self, model: Any, path: Path, request: Request) -> Contract:
-        """Convert a Keras model, write it to `path`, and give the contract that the file really has.
-
-        Args:
-            model: Keras model, float32 `[N, 28, 28, 1]` in [0, 1] → probabilities `[N, 10]`, Softmax last.
-            path: the file to write; what else is written beside it belongs to it.
-            request: precision, ends, calibration.
-
-        Raises:
-            UnsupportedPrecision: the format has no such precision or ends.
-            ConversionError: the converter failed, or broke the contract.
-            MissingRuntime: the converter is not installed.
-        """
-
-    def describe(self, path: Path) -> Description:
-        """Read any file of this format.
-
-        Raises:
-            ArtifactError: it is none.
-            MissingRuntime: the package that reads it is not installed.
-        """
-
-    def trace(self, path: Path, images: Images) -> Trace:
-        """Run a file operator by operator over uint8 `[N, 28, 28]`, which need not give its usual outputs bit by bit.
-
-        Raises:
-            ArtifactError: it cannot be run so.
-            MissingRuntime: a package that this needs is not installed.
-        """
-
+    @abstractmethod
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into its runtime.
 
@@ -129,3 +112,44 @@ class Format(Protocol):
             ArtifactError: it is missing, damaged, foreign, or does not take 28×28 images and give ten numbers.
             MissingRuntime: the runtime is not installed.
         """
+
+    def contract(self, precision: Precision, io: IOOptions) -> Contract:
+        """Return the input and output that a file of this precision has.
+
+        Raises:
+            UnsupportedPrecision: a file of this format cannot have them.
+        """
+        raise UnsupportedPrecision(f"{self.suffix} files are not exported.")
+
+    def export(self, model: Any, path: Path, request: Request) -> Contract:
+        """Convert a Keras model, write it to `path`, and return the contract that the file really has.
+
+        Args:
+            model: Keras model, float32 `[N, 28, 28, 1]` in [0, 1] → probabilities `[N, 10]`, Softmax last.
+            path: the file to write; other files that are written next to it belong to it.
+            request: precision, input and output, calibration.
+
+        Raises:
+            UnsupportedPrecision: the format has no such precision, input or output.
+            ConversionError: the converter failed, or broke the contract.
+            MissingRuntime: the converter is not installed.
+        """
+        raise UnsupportedPrecision(f"{self.suffix} files are not exported.")
+
+    def describe(self, path: Path) -> Description:
+        """Read any file of this format.
+
+        Raises:
+            ArtifactError: it cannot be read, or this format has nothing to show.
+            MissingRuntime: the package that reads it is not installed.
+        """
+        raise ArtifactError(f"{path}: there is nothing to show of a {self.suffix} file.")
+
+    def trace(self, path: Path, images: Images) -> Trace:
+        """Run a file operator by operator over uint8 `[N, 28, 28]`, which need not give its usual outputs bit by bit.
+
+        Raises:
+            ArtifactError: it cannot be run so.
+            MissingRuntime: a package that this needs is not installed.
+        """
+        raise ArtifactError(f"{path}: a {self.suffix} file cannot be run operator by operator.")

@@ -1,16 +1,19 @@
-"""What a format tells of a file: what `inspect` shows, and what the file computes between its input and its output."""
+"""What a format reads from a file: the description that `inspect` shows, and the trace of what the file computes."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.core.contract import TensorSpec
+
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator in a file: its kind, version, and how often it stands there."""
+    """An operator in a file: its kind, its version, and how often it occurs."""
 
     kind: str
     version: int
@@ -19,25 +22,25 @@ class Operator:
 
 @dataclass(frozen=True)
 class RuntimeOperators:
-    """The operators that a runtime really runs: in integers, in float, and those that only move or convert numbers."""
+    """The kinds of operators that a runtime runs: in integers, in float, and those that only move data."""
 
     int8: tuple[str, ...]
     other: tuple[str, ...]
-    moves: tuple[str, ...]
+    data_movement: tuple[str, ...]
     note: str
 
     def __str__(self) -> str:
-        total = len(self.int8) + len(self.other) + len(self.moves)
+        total = len(self.int8) + len(self.other) + len(self.data_movement)
         note = f"; {self.note}" if self.note else ""
         return (
-            f"{len(self.int8)} of {total} operators compute in int8 ({_listed(self.int8)}), {len(self.other)} in float "
-            f"({_listed(self.other)}), {len(self.moves)} move or convert{note}"
+            f"{len(self.int8)} of {total} operators compute in int8 ({_counted(self.int8)}), {len(self.other)} in "
+            f"float ({_counted(self.other)}), {len(self.data_movement)} move or convert{note}"
         )
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a file takes on its target: `flash` for the model, `arena` of RAM; the runtime's own come on top."""
+    """Bytes that a file needs on its platform: `flash` for the model and `arena` in RAM, without the runtime itself."""
 
     flash: int
     arena: int
@@ -52,9 +55,10 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Description:
-    """What `inspect` tells of any file.
+    """What `inspect` shows of any file.
 
-    `sizes` are bytes by part; `executed` is None where no runtime is installed; `beside` names files that hold weights.
+    `macs` are multiply-accumulates for one image, `sizes` are bytes by part, `oldest` is the oldest runtime that loads
+    the file. `runtime_operators` is None where no runtime is installed; `external_files` hold weights outside the file.
     """
 
     inputs: tuple[str, ...]
@@ -66,9 +70,9 @@ class Description:
     sizes: dict[str, int]
     oldest: str
     metadata: dict[str, str]
-    executed: RuntimeOperators | None = None
+    runtime_operators: RuntimeOperators | None = None
     footprint: Footprint | None = None
-    beside: tuple[str, ...] = ()
+    external_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a file computes between its ends, as real numbers.
+    """What a file computes between its input and its output, as real numbers.
 
-    `kernels` are in the order of execution. `tensors` are what operators give for some images, `[N, …]`, pictures as
-    NHWC. `channels_first` tells whether a flattened picture has its channels first.
+    `kernels` are in the order of execution. `tensors` are the outputs of operators for some images, `[N, …]`, with
+    their names, pictures as NHWC. `channels_first` says whether a flattened picture has its channels first.
     """
 
     kernels: tuple[Kernel, ...]
@@ -93,10 +97,19 @@ class Trace:
     channels_first: bool = False
 
 
-def _listed(kinds: tuple[str, ...]) -> str:
+def _counted(kinds: tuple[str, ...]) -> str:
     return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in Counter(kinds).items()) or "none"
 
 
-def end(name: str, dtype: str, dims: list[Any]) -> str:
-    """Return an input or output in one line: `image uint8 [1, 28, 28, 1]`."""
-    return f"{name} {dtype} [{', '.join(map(str, dims))}]"
+def tensor_text(tensor: TensorSpec, *, compact: bool = False, free: Iterable[str] = repeat("N")) -> str:
+    """Return an input or output in one line; `free` are the names of its free sizes.
+
+    `image uint8 [1, 28, 28, 1], raw pixels`, with scale and zero point where it has them; compact: `uint8 1×28×28×1`.
+    """
+    names = iter(free)
+    sizes = [next(names) if size is None else str(size) for size in tensor.shape]
+    if compact:
+        return f"{tensor.dtype} {'×'.join(sizes)}"
+    meaning = f", {tensor.meaning}" if tensor.meaning else ""
+    quantized = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}" if tensor.scale is not None else ""
+    return " ".join(f"{tensor.name} {tensor.dtype} [{', '.join(sizes)}]{meaning}{quantized}".split())

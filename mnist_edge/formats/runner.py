@@ -1,4 +1,4 @@
-"""An opened file: uint8 images in, float32 probabilities out, whatever the file's own tensors are."""
+"""Runs an opened file: uint8 images in, float32 probabilities out, whatever its own input and output are."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,29 +11,28 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
+from mnist_edge.formats.inspection import tensor_text
 
-CHUNK = 500
-
-
+CHUNK = 500  # images that are converted at once
 Images = NDArray[np.uint8]
-
-
 Probabilities = NDArray[np.float32]
 
 
 class Runner(Protocol):
-    """An opened file. Images go in as MNIST has them, probabilities come out, whatever the file's own ends are."""
+    """An opened file. It takes images as MNIST has them and returns probabilities."""
 
     batch: int
     """How many images one call takes."""
-    io_specs: tuple[TensorSpec, TensorSpec] | None
-    """The input and the output as the file itself has them; None where the runtime does not tell."""
+
+    @property
+    def io_specs(self) -> tuple[TensorSpec, TensorSpec] | None:
+        """Return the input and the output as the file itself has them; None where the runtime does not say."""
 
     def run(self, images: Images) -> Probabilities:
-        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`; quantize, dequantize and Softmax of logits are inside."""
+        """Return float32 probabilities `[N, 10]` for uint8 `[N, 28, 28]`, also of quantized files and of logits."""
 
     def invoke(self) -> None:
-        """Make the bare inference call on whatever the input holds; this is what `bench` times as such."""
+        """Make the bare inference call on whatever the input tensor holds; `bench` times it."""
 
     def __enter__(self) -> Self: ...
 
@@ -43,13 +42,13 @@ class Runner(Protocol):
 
 
 class BatchRunner(ABC):
-    """What runners share: images → the input tensor's numbers, in batches, and the output → probabilities."""
+    """Converts images to the numbers of the input tensor, in batches, and the output's numbers to probabilities."""
 
     batch: int
     io_specs: tuple[TensorSpec, TensorSpec]
 
     def _prepare(self, source: TensorSpec, sink: TensorSpec, batch: int) -> None:
-        """Take the file's ends, and how many images a call takes where it takes any number."""
+        """Remember the file's input and output; `batch` is the images a call where the file takes any number."""
         self.io_specs = source, sink
         shape = source.shape[0] or batch, *(size or 1 for size in source.shape[1:])
         self.batch = shape[0]
@@ -62,10 +61,10 @@ class BatchRunner(ABC):
 
     @abstractmethod
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Run one batch: numbers for the input tensor in, the output tensor's numbers `[batch, 10]` out."""
+        """Return the output tensor for the input tensor of one batch; it holds batch × 10 numbers."""
 
     def parts(self, images: Images) -> Iterator[NDArray[Any]]:
-        """Return the numbers for the input tensor, call by call; many at once are converted, for speed."""
+        """Yield the numbers for the input tensor, call by call; many images are converted at once, for speed."""
         rest = -len(images) % self.batch
         if rest:  # the last call of a file with a fixed batch is filled up with black images
             images = np.concatenate([images, np.zeros((rest, 28, 28), np.uint8)])
@@ -75,13 +74,13 @@ class BatchRunner(ABC):
             yield from (part if self._raw else self._table[part]).reshape(-1, *self._shape)
 
     def run(self, images: Images) -> Probabilities:
-        """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
+        """Return float32 probabilities `[N, 10]` for uint8 `[N, 28, 28]`."""
         if len(images) == self.batch:  # one call, as an app makes it
             outputs = self._call((images if self._raw else self._table[images]).reshape(self._shape)).reshape(-1, 10)
         else:
             outputs = np.empty((-(-len(images) // self.batch), self.batch, 10), np.float32)
             for index, pixels in enumerate(self.parts(images)):
-                outputs[index] = self._call(pixels)
+                outputs[index] = self._call(pixels).reshape(-1, 10)
             outputs = outputs.reshape(-1, 10)[: len(images)]
         if self._scale:
             outputs = (outputs - self._zero_point) * self._scale
@@ -97,7 +96,7 @@ class BatchRunner(ABC):
 
 
 def softmax(logits: Probabilities) -> Probabilities:
-    """Softmax over the last axis of float32 `[N, 10]`."""
+    """Return Softmax over the last axis of float32 `[N, 10]`."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
@@ -126,12 +125,12 @@ def check_io(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorS
     """
     if len(inputs) == 1 and outputs and _is_image(inputs[0]) and _is_ten(outputs[0], inputs[0].shape[0]):
         return inputs[0], outputs[0]
-    takes, gives = (", ".join(map(_words, ends)) or "nothing" for ends in (inputs, outputs))
+    takes, gives = (", ".join(map(tensor_text, specs)) or "nothing" for specs in (inputs, outputs))
     raise ArtifactError(f"{path} takes {takes} and gives {gives}: not one 28×28 image in, ten probabilities out.")
 
 
 def _is_image(tensor: TensorSpec) -> bool:
-    """Return whether the sizes behind the batch are an image's; those that are free or 1 do not count."""
+    """Return whether the sizes after the batch are an image's; sizes that are free or 1 do not count."""
     return _is_number(tensor) and [size for size in tensor.shape[1:] if size not in (1, None)] in ([28, 28], [784])
 
 
@@ -147,7 +146,3 @@ def _is_number(tensor: TensorSpec) -> bool:
         return np.dtype(tensor.dtype).kind in "fiu"
     except TypeError:
         return False  # text, or a kind of number that NumPy does not have
-
-
-def _words(tensor: TensorSpec) -> str:
-    return f"{tensor.dtype} [{', '.join('N' if size is None else str(size) for size in tensor.shape)}]"

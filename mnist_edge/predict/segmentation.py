@@ -128,7 +128,7 @@ def darkest(foreground: Values) -> int:
 
 
 def blobs(mask: Mask) -> Mask:
-    """Return the mask of what is too compact for a stroke or cut off by the border: shadows, fingers, a table's edge."""
+    """Return the mask of what is too compact for a stroke or cut off by the border, such as shadows and fingers."""
     label = components(mask)
     count = int(label.max()) + 1
     area = np.bincount(label.ravel(), weights=mask.ravel(), minlength=count)

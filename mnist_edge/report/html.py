@@ -11,9 +11,10 @@ from mnist_edge import __version__
 from mnist_edge.core.contract import LABELS
 from mnist_edge.core.metrics import Pair, margins
 from mnist_edge.core.optional import require
+from mnist_edge.formats.inspection import tensor_text
 from mnist_edge.report import plots
 from mnist_edge.report.devices import Device
-from mnist_edge.report.tables import difference, end, size
+from mnist_edge.report.tables import difference, size
 from mnist_edge.report.verify_tables import interval, worst_findings
 from mnist_edge.verify.result import KERAS_NAME, ArtifactResult, Status, VerifyReport
 from mnist_edge.verify.tolerances import figure
@@ -106,7 +107,12 @@ def _facts(
         "latency_warnings": (bench or {}).get("warnings", []),
         "latency_left_out": left_out,
         "contracts": [
-            (result.artifact.path.name, end(contract.input), contract.input.meaning, end(contract.output))
+            (
+                result.artifact.path.name,
+                tensor_text(contract.input, compact=True),
+                contract.input.meaning,
+                tensor_text(contract.output, compact=True),
+            )
             for result in report.results
             if (contract := result.artifact.contract)
         ],

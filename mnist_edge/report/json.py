@@ -44,8 +44,12 @@ def formats(found: Iterable[Format]) -> dict[str, Any]:
 
 
 def description(described: Description) -> dict[str, Any]:
-    """Return the same for a machine."""
-    return {"schema": SCHEMA, **asdict(described)}
+    """Return what `inspect` shows."""
+    content = {"schema": SCHEMA, **asdict(described)}
+    operators = content["executed"] = content.pop("runtime_operators")  # the names of version 0.1
+    if operators:
+        operators["moves"] = operators.pop("data_movement")
+    return {**content, "beside": content.pop("external_files")}
 
 
 def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:

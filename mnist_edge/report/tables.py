@@ -11,13 +11,13 @@ from rich.text import Text
 
 from mnist_edge.bench.benchmark import BenchReport
 from mnist_edge.bench.machine import change
-from mnist_edge.core.contract import LABELS, Contract, Precision, TensorSpec
+from mnist_edge.core.contract import LABELS, Contract, Precision
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.export.exporter import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
-from mnist_edge.formats.inspection import Description
+from mnist_edge.formats.inspection import Description, tensor_text
 from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.result import Status
 
@@ -101,11 +101,6 @@ def difference(value: float) -> str:
     return "0" if value == 0 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
-def end(tensor: TensorSpec) -> str:
-    """Return an input or output as `uint8 1×28×28×1`."""
-    return f"{tensor.dtype} {'×'.join('N' if size is None else str(size) for size in tensor.shape)}"
-
-
 def export_table(manifest: Manifest, width: int = 80) -> Table:
     """Show the artifacts: size, compression against float32 of the same format, and on a wide terminal the ends."""
     columns = ("file", "size", "vs float32", "input", "output")
@@ -115,7 +110,12 @@ def export_table(manifest: Manifest, width: int = 80) -> Table:
         twin = manifest.float32_counterpart(artifact)
         ratio = twin.bytes / artifact.bytes if twin else 1.0
         compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else f"{1 / ratio:.2f}× larger" if ratio < 0.95 else "–"
-        cells = [size(artifact.bytes), compression, end(artifact.contract.input), end(artifact.contract.output)]
+        cells = [
+            size(artifact.bytes),
+            compression,
+            tensor_text(artifact.contract.input, compact=True),
+            tensor_text(artifact.contract.output, compact=True),
+        ]
         made.add_row(artifact.path.name, *cells[: shown - 1])
     return made
 
@@ -134,7 +134,7 @@ def description_table(name: str, described: Description) -> RenderableType:
         f"{described.parameters:,} parameters, {described.macs:,} multiply-accumulates for one image",
         "size: " + ", ".join(f"{part} {size(count)}" for part, count in described.sizes.items()),
         f"oldest runtime: {described.oldest}",
-        f"executed here: {described.executed or 'no runtime is installed'}",
+        f"executed here: {described.runtime_operators or 'no runtime is installed'}",
         *([f"takes {described.footprint}"] if described.footprint else []),
         *(f"{key}: {value}" for key, value in told.items()),
     ]
@@ -177,7 +177,7 @@ def _signed(number: int) -> str:
 def executed_lines(exported: Exported) -> list[str]:
     """Say of each int8 file just written how many operators its runtime really computes in int8, here."""
     return [
-        f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).executed}"
+        f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).runtime_operators}"
         for artifact in exported.manifest.artifacts
         if artifact.precision is Precision.INT8 and artifact.path.name in exported.written
     ]

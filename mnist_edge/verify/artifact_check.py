@@ -13,7 +13,7 @@ from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify.crash_probe import crash
-from mnist_edge.verify.diagnosis import InternalCheck, KerasModel, Suspect, diagnose, trace
+from mnist_edge.verify.diagnosis import InternalCheck, KerasModel, Suspect, check_internals, diagnose
 from mnist_edge.verify.result import ArtifactResult, Sample, Status
 from mnist_edge.verify.tolerances import Given, judge, limits, path_margin
 from mnist_edge.verify.variants import VariantResult, run_variants
@@ -91,7 +91,7 @@ class ArtifactChecker:
         reasons += [_path_reason(path) for path in variants if not path.passed]
         internal_check = InternalCheck(unseen=self.no_keras_reason)
         if self.keras_model is not None:
-            internal_check = trace(self.keras_model, file_format, artifact.path)
+            internal_check = check_internals(self.keras_model, file_format, artifact.path)
         reasons += [f"inside, it is not Keras's network: {cause}" for cause in internal_check.causes]
         diagnosis = None
         if reasons:

@@ -13,7 +13,7 @@ from mnist_edge.core.contract import Contract
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Trace
-from mnist_edge.formats.keras.model import LOGITS, inside, load_model, predict_pixels
+from mnist_edge.formats.keras.model import LOGITS, load_model, predict_pixels, trace
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify import known_faults as causes
 from mnist_edge.verify.known_faults import Fault
@@ -43,7 +43,7 @@ class KerasModel:
     @cached_property
     def inside(self) -> Trace:
         """Its kernels, and its layers' outputs on a few images."""
-        return inside(self.model, self.few)
+        return trace(self.model, self.few)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class InternalCheck:
     same_network: bool = False
 
 
-def trace(keras_model: KerasModel, file_format: Format, path: Path) -> InternalCheck:
+def check_internals(keras_model: KerasModel, file_format: Format, path: Path) -> InternalCheck:
     """Compare kernels with Keras's, then what the layers give; the first layer that is wrong tells."""
     keras = keras_model.inside
     try:

@@ -255,7 +255,7 @@ def of_activations(layer: str, right: Array, found: Array) -> Iterator[Fault]:
 
 
 def of_range(layer: str, right: Array, found: Array) -> Iterator[Fault]:
-    """Yield a fault where a layer's output is Keras's, but clipped to a range; calibration may have chosen that range."""
+    """Yield a fault where a layer's output is Keras's, but clipped to a range that calibration may have chosen."""
     before, clipped = sqnr(right, found), np.clip(right, found.min(), found.max())
     share = float(saturated(right, found).mean())
     if before < SAME and share > 0.001 and sqnr(clipped, found) >= max(SAME - 5, before + GAIN):

@@ -15,7 +15,7 @@ from mnist_edge.core.metrics import compare
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format
-from mnist_edge.formats.keras.model import FORMAT as KERAS
+from mnist_edge.formats.keras import FORMAT as KERAS
 from mnist_edge.formats.keras.model import predict
 from mnist_edge.verify.artifact_check import ArtifactChecker
 from mnist_edge.verify.counterparts import counterpart_checks
@@ -131,7 +131,7 @@ def _precision(file_format: Format, path: Path) -> Precision:
     described = file_format.describe(path)
     said = described.metadata.get("precision")
     each = described.sizes.get("weights", 0) / max(described.parameters, 1)
-    if (described.executed and described.executed.int8) or each < 1.5:
+    if (described.runtime_operators and described.runtime_operators.int8) or each < 1.5:
         return Precision(said) if said in QUANTIZED else Precision.INT8
     return Precision.FLOAT16 if each < 3 else Precision.FLOAT32
 

@@ -80,7 +80,7 @@ class Server(ThreadingHTTPServer):
         return self._bound.startswith("127.") or self._bound == "::1"
 
     def answers_to(self, host: str) -> bool:
-        """Return whether a request's Host is ours; on loopback another name is a site that was pointed at this machine."""
+        """Return whether a request's Host is ours; another name on loopback is a site pointed at this machine."""
         port = self.server_address[1]
         name = host.lower().removesuffix(":80" if port == 80 else f":{port}")
         whole = port == 80 or name != host.lower()

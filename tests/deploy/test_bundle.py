@@ -11,8 +11,8 @@ import pytest
 from conftest import Run
 from support import faults
 
-from mnist_edge.core import system as systems
 from mnist_edge.core.system import System
+from mnist_edge.formats import FORMATS
 
 TFLITE = "cnn-int8.tflite"
 
@@ -190,9 +190,10 @@ def test_wheels_are_those_of_the_board(
 def test_advice_names_wheels_that_there_are(
     system: System, extra: str, packages: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert system.runtime(extra) == packages
+    runtime = FORMATS[extra].runtime or pytest.fail("no runtime")
+    assert runtime.on(system) == packages
     monkeypatch.setattr(System, "here", classmethod(lambda cls: system))
-    told = systems.how_to_install(extra)
+    told = runtime.how_to_install()
     if packages:
         assert "-m pip install" in told
         assert all(package in told for package in packages)

@@ -22,16 +22,16 @@ def test_parameters_and_macs_of_every_file_are_the_networks(exports: Path, model
 
 
 def test_what_really_runs_in_int8(exports: Path) -> None:
-    onnx = FORMATS["onnx"].describe(exports / "cnn" / "cnn-int8.onnx").executed
+    onnx = FORMATS["onnx"].describe(exports / "cnn" / "cnn-int8.onnx").runtime_operators
     assert onnx is not None
     assert onnx.int8 == ("QGemm", "QGemm")
     assert set(onnx.other) == {"Conv", "MaxPool", "Softmax"}  # whole numbers on float instructions, see onnx_int8
-    tflite = FORMATS["tflite"].describe(exports / "cnn" / "cnn-int8.tflite").executed
+    tflite = FORMATS["tflite"].describe(exports / "cnn" / "cnn-int8.tflite").runtime_operators
     assert tflite is not None
     assert tflite.int8 == ("CONV_2D", "MAX_POOL_2D", "FULLY_CONNECTED", "FULLY_CONNECTED")
     assert tflite.other == ("SOFTMAX",)
     assert tflite.note == "XNNPACK runs 7 of 8"
-    float32 = FORMATS["onnx"].describe(exports / "cnn" / "cnn-float32.onnx").executed
+    float32 = FORMATS["onnx"].describe(exports / "cnn" / "cnn-float32.onnx").runtime_operators
     assert float32 is not None
     assert float32.int8 == ()
 

@@ -20,7 +20,7 @@ from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Artifact, find_artifact
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.base import Format
-from mnist_edge.formats.inspection import end
+from mnist_edge.formats.inspection import tensor_text
 
 ORT_TYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 PIXELS = {"uint8": 0, "int8": -128}  # the zero points with which a step is a grey level
@@ -90,9 +90,10 @@ def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
         specs = runner.io_specs
     assert specs is not None, "a format that has code has a runtime that tells the ends"
     described = file_format.describe(path)
-    if described.beside:
+    if described.external_files:
         raise SnippetError(
-            f"{path.name} has weights in other files ({', '.join(described.beside)}), which no app of one file finds. "
+            f"{path.name} has weights in other files ({', '.join(described.external_files)}), "
+            "which no app of one file finds. "
             "Store them inside: python3 -c \"import onnx; onnx.save(onnx.load('in.onnx'), 'out.onnx')\""
         )
     text = described.metadata.get("contract")
@@ -121,7 +122,7 @@ def _flags(path: Path, contract: Contract) -> set[str]:
     elif source.dtype == "int8":
         raise SnippetError(f"{path.name} takes int8 and does not say what its numbers mean.")
     if len(sink.shape) != 2 or (sink.dtype != "float32" and sink.scale is None):
-        raise SnippetError(f"{path.name} gives {_words(sink)}: not ten numbers an image whose meaning is known.")
+        raise SnippetError(f"{path.name} gives {tensor_text(sink)}: not ten numbers an image whose meaning is known.")
     if "\0" in source.name + sink.name:
         raise SnippetError(f"{path.name} has a null character in the name of an end, which no C string can have.")
     flags = {source.dtype, f"gives {sink.dtype}", "any" if source.shape[0] is None else "fixed"}
@@ -135,8 +136,8 @@ def _values(path: Path, contract: Contract, language: str) -> dict[str, object]:
     name = _comment(path.name)
     batch, rest = source.shape[0], ", ".join(str(size or 1) for size in source.shape[1:])
     return {
-        "given": f"{name} takes {_comment(_words(source))};",
-        "gives": f"gives {_comment(_words(sink))}.",
+        "given": f"{name} takes {_comment(tensor_text(source))};",
+        "gives": f"gives {_comment(tensor_text(sink))}.",
         "unsaid": UNSAID.format(
             "pixels / 255" if source.dtype == "float32" else "pixels", "logits" if _logits(sink) else "probabilities"
         ),
@@ -161,14 +162,6 @@ def _values(path: Path, contract: Contract, language: str) -> dict[str, object]:
 
 def _logits(sink: TensorSpec) -> bool:
     return sink.name == "logits"
-
-
-def _words(tensor: TensorSpec) -> str:
-    """Describe an end in one line: `image uint8 [1, 28, 28, 1], raw pixels, 0 black to 255 white`."""
-    dims = ["N" if size is None else size for size in tensor.shape]
-    meaning = f", {tensor.meaning}" if tensor.meaning else ""
-    quantized = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}" if tensor.scale is not None else ""
-    return " ".join((end(tensor.name, tensor.dtype, dims) + meaning + quantized).split())
 
 
 def _comment(text: str) -> str:

@@ -12,24 +12,21 @@ from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPr
 from mnist_edge.core.optional import installed as installed
 from mnist_edge.core.optional import pip_install as pip_install
 from mnist_edge.core.optional import silenced
-from mnist_edge.formats.base import Request
+from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.formats.c_array.runtime import (
     DAMAGED,
     PACKAGE,
     RUNTIME,
     Runner,
-    _header,
-    _io_specs,
-    _measured_with,
-    _open,
-    _operators,
-    _runtime,
-    _smallest_arena,
+    header,
+    io_specs,
+    load_runtime,
+    measured_with,
     missing_runtime,
-)
-from mnist_edge.formats.c_array.runtime import (
-    MODULES as MODULES,
+    open_array,
+    operators,
+    smallest_arena,
 )
 from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.runner import Images
@@ -40,7 +37,7 @@ ONLY = "a C array is for a microcontroller: int8, --io int8 and one image a call
 
 
 class Microcontroller:
-    """The target of these files."""
+    """The platform of these files."""
 
     name, machine, counterpart_format = "mcu", "a microcontroller", TFLITE.name
     promise = f"{RUNTIME} gives TFLite's classes"
@@ -49,30 +46,28 @@ class Microcontroller:
         """Measure flash and the smallest arena, in steps of 16 bytes."""
         content, _ = c_source.read(path)
         try:
-            return Footprint(len(content), _smallest_arena(content), _measured_with())
+            return Footprint(len(content), smallest_arena(content), measured_with())
         except DAMAGED as error:
             raise ArtifactError(f"{path} does not run in {RUNTIME} ({error}).") from error
 
 
-class C:
-    """The format: `NAME.c` with the array, and `NAME.h` beside it."""
+class CArray(Format):
+    """The format: `NAME.c` with the array, and its header `NAME.h`."""
 
     name = "c"
     suffix = ".c"
     precisions = (Precision.INT8,)
     unsupported = {precision: ONLY for precision in Precision if precision is not Precision.INT8}  # noqa: RUF012
     methods = TFLITE.methods
-    variants: tuple[str, ...] = ()
     packages = ("tensorflow", PACKAGE)
     platform = Microcontroller()
-    folder = Path(__file__).parent
 
     def missing(self) -> str | None:
-        """Say what has to be installed before `open` works; None where it works."""
+        """Return what has to be installed before `open` works; None where it works."""
         return missing_runtime()
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Return the ends that such a file has."""
+        """Return the input and output that such a file has."""
         if precision is not Precision.INT8 or not io.full_integer or io.batch != 1:
             raise UnsupportedPrecision(f"{ONLY}.")
         return TFLITE.contract(precision, io)
@@ -82,59 +77,61 @@ class C:
         import tempfile
 
         self.contract(request.precision, request.io)
-        _runtime()
+        load_runtime()
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"
             contract = TFLITE.export(model, whole, request)
             content = without_metadata(whole)
         try:
-            arena = _smallest_arena(content)
+            arena = smallest_arena(content)
         except DAMAGED as error:
             raise ConversionError(f"the model does not run in {RUNTIME} ({error}).") from error
         with silenced():
-            specs = _io_specs(_open(content, arena), content)
-        operators = _operators(content)
+            specs = io_specs(open_array(content, arena), content)
+        kinds = operators(content)
         if mismatches := contract.mismatches(specs):
-            raise ConversionError(f"{RUNTIME} sees other ends than the contract's: {'; '.join(mismatches)}.")
-        told: dict[str, Any] = {**request.metadata, "arena": arena, "sha256": c_source.digest(content)}
-        told |= {"measured_with": _measured_with(), "runtime": RUNTIME, "operators": ", ".join(operators)}
-        told |= {"kinds": len(operators), "title": path.stem}
-        path.with_suffix(".h").write_text(_header(content, specs, told), encoding="ascii")
-        told["contract"] = asdict(contract)
-        path.write_text(c_source.source(path.stem, content, told), encoding="utf-8")
+            raise ConversionError(
+                f"{RUNTIME} sees another input or output than the contract's: {'; '.join(mismatches)}."
+            )
+        metadata: dict[str, Any] = {**request.metadata, "arena": arena, "sha256": c_source.digest(content)}
+        metadata |= {"measured_with": measured_with(), "runtime": RUNTIME, "operators": ", ".join(kinds)}
+        metadata |= {"kinds": len(kinds), "title": path.stem}
+        path.with_suffix(".h").write_text(header(content, specs, metadata), encoding="ascii")
+        metadata["contract"] = asdict(contract)
+        path.write_text(c_source.source(path.stem, content, metadata), encoding="utf-8")
         return contract
 
     def describe(self, path: Path) -> Description:
         """Read any C file with a TFLite model in it."""
-        content, told = c_source.read(path)
+        content, metadata = c_source.read(path)
         with _as_tflite(content, path) as whole:
-            found = TFLITE.describe(whole)
-        parts = {"weights": found.sizes["weights"], "graph": len(content) - found.sizes["weights"]}
-        runs = found.executed and replace(found.executed, note=RUNTIME)
+            description = TFLITE.describe(whole)
+        parts = {"weights": description.sizes["weights"], "graph": len(content) - description.sizes["weights"]}
+        runs = description.runtime_operators and replace(description.runtime_operators, note=RUNTIME)
         missing = self.missing() is not None
         return replace(
-            found,
+            description,
             sizes={**parts, "C text": path.stat().st_size - len(content)},
-            metadata={key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()},
-            executed=None if missing else runs,
+            metadata={key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
+            runtime_operators=None if missing else runs,
             footprint=None if missing else self.platform.footprint(path),
         )
 
     def trace(self, path: Path, images: Images) -> Trace:
-        """Run the array's bytes on TFLite's own kernels, which show every tensor."""
+        """Run the array's bytes on TFLite's own kernels, which keep every tensor."""
         content, _ = c_source.read(path)
         with _as_tflite(content, path) as whole:
             return TFLITE.trace(whole, images)
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load the array into TensorFlow Lite Micro, which knows one thread and one image a call."""
-        _runtime()
+        load_runtime()
         return Runner(path)
 
 
 @contextmanager
 def _as_tflite(content: bytes, path: Path) -> Iterator[Path]:
-    """Return the array's bytes as a temporary `.tflite`; errors name the C file."""
+    """Yield a temporary `.tflite` with the array's bytes; errors name the C file."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -146,4 +143,4 @@ def _as_tflite(content: bytes, path: Path) -> Iterator[Path]:
             raise ArtifactError(str(error).replace(str(whole), f"the array in {path}")) from error
 
 
-FORMAT = C()
+FORMAT = CArray()

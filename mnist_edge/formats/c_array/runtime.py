@@ -32,23 +32,23 @@ class Runner(BatchRunner):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        content, told = c_source.read(path)
-        arena = told.get("arena")
+        content, metadata = c_source.read(path)
+        arena = metadata.get("arena")
         if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
             raise ArtifactError(f"{path} names an arena of {arena} bytes, which cannot be. Export it again.")
         try:
             with silenced():
-                self._interpreter = _open(content, _smallest_arena(content) if arena is None else arena)
-                specs = _io_specs(self._interpreter, content)
+                self._interpreter = open_array(content, smallest_arena(content) if arena is None else arena)
+                specs = io_specs(self._interpreter, content)
         except DAMAGED as error:
             within = "" if arena is None else f" with {arena} bytes of arena"
             raise ArtifactError(f"{path} does not run in {RUNTIME}{within} ({error}).") from error
         source, sink = check_io(path, specs[:1], specs[1:])
-        header = path.with_suffix(".h")
-        wanted = _header(content, specs, told).encode() if "title" in told and header.is_file() else None
-        if wanted is not None and header.read_bytes() != wanted:
+        header_path = path.with_suffix(".h")
+        wanted = header(content, specs, metadata).encode() if "title" in metadata and header_path.is_file() else None
+        if wanted is not None and header_path.read_bytes() != wanted:
             raise ArtifactError(
-                f"{header} was changed: it is not what belongs to the array in {path.name}. Export again."
+                f"{header_path} was changed: it is not what belongs to the array in {path.name}. Export again."
             )
         self._prepare(source, sink, 1)
         self.invoke = self._interpreter.invoke
@@ -63,10 +63,12 @@ class Runner(BatchRunner):
         return output
 
 
-def _header(content: bytes, specs: tuple[TensorSpec, TensorSpec], told: dict[str, Any]) -> str:
-    """Return the header of an array, made from the metadata in its C file. Raises ArtifactError where they are damaged."""
+def header(content: bytes, specs: tuple[TensorSpec, TensorSpec], metadata: dict[str, Any]) -> str:
+    """Return the header of an array from its metadata. Raises ArtifactError where they are damaged."""
     try:
-        return c_source.header(told["title"], content, specs, {key: told[key] for key in told if key != "title"})
+        return c_source.header(
+            metadata["title"], content, specs, {key: metadata[key] for key in metadata if key != "title"}
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"what the C file tells of itself is damaged ({error!r}). Export it again.") from error
 
@@ -84,33 +86,34 @@ def missing_runtime() -> str | None:
     return f"{RUNTIME} is not installed. Install it: {pip_install(*absent)}"
 
 
-def _runtime() -> ModuleType:
+def load_runtime() -> ModuleType:
     """Import TensorFlow Lite Micro. Raises MissingRuntime."""
     if reason := missing_runtime():
         raise MissingRuntime(f"{reason}.")
-    found: ModuleType = require("tflite_micro", PACKAGE, f"running {RUNTIME}").runtime
-    return found
+    module: ModuleType = require("tflite_micro", PACKAGE, f"running {RUNTIME}").runtime
+    return module
 
 
-def _measured_with() -> str:
+def measured_with() -> str:
+    """Return the runtime's package and version, with which an arena was measured."""
     return f"{PACKAGE} {versions([PACKAGE])[PACKAGE]} on a 64-bit host"
 
 
-def _open(content: bytes, arena: int) -> Any:
+def open_array(content: bytes, arena: int) -> Any:
     """Open an interpreter in an arena of so many bytes and run it once. Raises RuntimeError where it is too small."""
     if content[4:8] != b"TFL3":
         raise ValueError("its identifier is not TFL3")
-    opened = _runtime().Interpreter.from_bytes(content, arena_size=arena)
+    opened = load_runtime().Interpreter.from_bytes(content, arena_size=arena)
     opened.invoke()
     return opened
 
 
-def _smallest_arena(content: bytes) -> int:
+def smallest_arena(content: bytes) -> int:
     """Find the smallest arena in which a model runs, in bytes, a multiple of 16. Raises what DAMAGED lists."""
 
     def works(steps: int) -> bool:
         try:
-            _open(content, steps * STEP)
+            open_array(content, steps * STEP)
         except RuntimeError:
             return False
         return True
@@ -127,28 +130,28 @@ def _smallest_arena(content: bytes) -> int:
     return high * STEP
 
 
-def _operators(content: bytes) -> list[str]:
+def operators(content: bytes) -> list[str]:
     """Return the kinds of operators in a model, which an app has to register."""
-    runtime = _runtime()
+    runtime = load_runtime()
     names = {value: key for key, value in vars(runtime.schema_fb.BuiltinOperator).items() if isinstance(value, int)}
     model = runtime.convert_bytearray_to_object(content)
     codes = [model.operatorCodes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]  # it lists more
     return sorted({names[runtime.get_builtin_code_from_operator_code(code)] for code in codes})
 
 
-def _io_specs(opened: Any, content: bytes) -> tuple[TensorSpec, TensorSpec]:
+def io_specs(opened: Any, content: bytes) -> tuple[TensorSpec, TensorSpec]:
     """Return input and output: names from the file, the rest from the interpreter."""
-    graph = _runtime().convert_bytearray_to_object(content).subgraphs[0]
+    graph = load_runtime().convert_bytearray_to_object(content).subgraphs[0]
     if (len(graph.inputs), len(graph.outputs)) != (1, 1):
         raise ValueError(f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs, not one of each")
-    found = []
+    specs = []
     for details, (index,) in (
         (opened.get_input_details(0), graph.inputs),
         (opened.get_output_details(0), graph.outputs),
     ):
         quantized = details["quantization_parameters"]
         scale = [float(value) for value in quantized["scales"]][:1]
-        found.append(
+        specs.append(
             TensorSpec(
                 graph.tensors[index].name.decode(),
                 np.dtype(details["dtype"]).name,
@@ -158,4 +161,4 @@ def _io_specs(opened: Any, content: bytes) -> tuple[TensorSpec, TensorSpec]:
                 int(quantized["zero_points"][0]) if scale else None,
             )
         )
-    return found[0], found[1]
+    return specs[0], specs[1]

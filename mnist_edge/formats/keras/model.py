@@ -9,11 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
-from mnist_edge.core.optional import installed, pip_install, require_keras, silenced
-from mnist_edge.formats.base import Request
-from mnist_edge.formats.inspection import Description, Kernel, Trace
+from mnist_edge.core.errors import ArtifactError, ConversionError
+from mnist_edge.core.optional import require_keras, silenced
+from mnist_edge.formats.inspection import Kernel, Trace
 from mnist_edge.formats.keras.signature import without_softmax
 from mnist_edge.formats.runner import Images, Probabilities
 
@@ -66,7 +64,7 @@ def load_model(path: Path) -> Any:
     return model
 
 
-def inside(model: Any, images: Images) -> Trace:
+def trace(model: Any, images: Images) -> Trace:
     """Return the kernels (HWIO, IO) and outputs of a Keras model's layers, less those that only move numbers.
 
     A BatchNormalization is folded into the kernel before it, as converters do.
@@ -126,46 +124,3 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._model
-
-
-class Keras:
-    """The `.keras` format."""
-
-    name = "keras"
-    suffix = ".keras"
-    precisions: tuple[Precision, ...] = ()
-    unsupported: dict[Precision, str] = dict.fromkeys(Precision, "mnist-edge train writes it, nothing is converted")
-    methods: tuple[str, ...] = ()
-    packages = ("tensorflow", "keras")
-    variants: tuple[str, ...] = ()
-    platform = None
-    folder = Path(__file__).parent
-
-    def missing(self) -> str | None:
-        """Say what has to be installed before `open` works; None where it works."""
-        if installed("tensorflow") and installed("keras"):
-            return None
-        return f"TensorFlow is not installed. Install it: {pip_install('tensorflow')}"
-
-    def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Return the ends of a Keras model, for a batch of 1."""
-        return Contract.of(precision, "NHWC", io)
-
-    def export(self, model: Any, path: Path, request: Request) -> Contract:
-        """Refuse: `train` writes this format."""
-        raise UnsupportedPrecision("a Keras model is not exported; mnist-edge train writes it.")
-
-    def describe(self, path: Path) -> Description:
-        """Refuse: Keras has a summary of its own."""
-        raise ArtifactError(f"{path} is a Keras model: keras.models.load_model(…).summary() tells of it.")
-
-    def trace(self, path: Path, images: Images) -> Trace:
-        """Return each layer's kernel and output, and the output before its activation too where that is a Relu."""
-        return inside(load_model(path), images)
-
-    def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
-        """Load a model in safe mode; TensorFlow sets its own threads, and images go in by the thousand."""
-        return Runner(path)
-
-
-FORMAT = Keras()

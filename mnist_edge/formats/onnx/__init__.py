@@ -10,45 +10,42 @@ import numpy as np
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
 from mnist_edge.core.optional import installed, require, silenced
-from mnist_edge.formats.base import Request
+from mnist_edge.core.system import RuntimePackages
+from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.inspection import Description, Trace
-from mnist_edge.formats.onnx import inspect as onnx_describe
-from mnist_edge.formats.onnx import quantize as onnx_int8
-from mnist_edge.formats.onnx import trace as onnx_trace
-from mnist_edge.formats.onnx.convert import _written
+from mnist_edge.formats.onnx import inspect, trace
+from mnist_edge.formats.onnx.convert import convert
+from mnist_edge.formats.onnx.quantize import METHODS
 from mnist_edge.formats.onnx.runtime import Runner, session, unoptimized
 from mnist_edge.formats.runner import Images
 
 
-class Onnx:
+class Onnx(Format):
     """The ONNX format."""
 
     name = "onnx"
     suffix = ".onnx"
     precisions = (Precision.FLOAT32, Precision.FLOAT16, Precision.DYNAMIC, Precision.INT8)
-    unsupported: dict[Precision, str] = {  # noqa: RUF012 (never changed)
-        Precision.INT16X8: "ONNX Runtime has no int16 × int8 kernels on the CPU"
-    }
-    methods = tuple(onnx_int8.METHODS)
+    unsupported = {Precision.INT16X8: "ONNX Runtime has no int16 × int8 kernels on the CPU"}  # noqa: RUF012
+    methods = tuple(METHODS)
     packages = ("tf2onnx", "onnx", "onnxruntime")
     variants = ("graph optimizations off",)
-    platform = None
-    folder = Path(__file__).parent
+    runtime = RuntimePackages("onnx", "onnxruntime")
 
     def missing(self) -> str | None:
-        """Say what has to be installed before `open` works; None where it works."""
+        """Return what has to be installed before `open` works; None where it works."""
         if installed("onnxruntime"):
             return None
-        from mnist_edge.core.system import how_to_install
-
-        return f"ONNX Runtime is not installed. {how_to_install(self.name)}"
+        return f"ONNX Runtime is not installed. {self.runtime.how_to_install()}"
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Return the ends that a file of this precision has."""
+        """Return the input and output that a file of this precision has."""
         if precision in self.unsupported:
             raise UnsupportedPrecision(f"no {precision} in ONNX: {self.unsupported[precision]}.")
         if io.full_integer:
-            raise UnsupportedPrecision("full-integer ends are for TFLite: ONNX int8 files take raw pixels already.")
+            raise UnsupportedPrecision(
+                "full-integer input and output are for TFLite: ONNX int8 files take raw pixels already."
+            )
         return Contract.of(precision, "NCHW", io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
@@ -58,7 +55,7 @@ class Onnx:
         require("onnxruntime", "onnxruntime", "exporting ONNX")
         try:
             with silenced():
-                proto = _written(model, request)
+                proto = convert(model, request)
             del proto.metadata_props[:]
             for key, value in {**request.metadata, "contract": json.dumps(asdict(contract))}.items():
                 proto.metadata_props.add(key=key, value=value)
@@ -72,25 +69,25 @@ class Onnx:
         return contract
 
     def describe(self, path: Path) -> Description:
-        """Read any ONNX file, and the graph that ONNX Runtime makes of it."""
+        """Read any ONNX file, and the operators of the graph that ONNX Runtime makes of it."""
         import tempfile
 
         require("onnx", "onnx", f"reading {path.name}")
-        described = onnx_describe.describe(path)
+        described = inspect.describe(path)
         if self.missing():
             return described
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
             session(path, optimized_model_filepath=str(optimized))
-            return replace(described, executed=onnx_describe.executed(optimized))
+            return replace(described, runtime_operators=inspect.runtime_operators(optimized))
 
     def trace(self, path: Path, images: Images) -> Trace:
-        """Compute the graph as it stands in the file, without optimizations, and keep every tensor."""
+        """Run the graph as it stands in the file, without optimizations, and keep every tensor."""
         import tempfile
 
         onnx = require("onnx", "onnx", f"looking inside {path.name}")
         with tempfile.TemporaryDirectory() as folder, self.open(path) as runner:
-            proto, names = onnx_trace.widened(path)
+            proto, names = trace.widened(path)
             wide = Path(folder) / "wide.onnx"
             onnx.save(proto, wide)
             opened = session(wide, **unoptimized())
@@ -100,7 +97,7 @@ class Onnx:
             for name, parts in zip(names, zip(*calls, strict=True), strict=True)
             if parts[0].ndim  # a dynamically quantized tensor's scale is a number, not one an image
         }
-        return onnx_trace.trace(proto, values)
+        return trace.trace(proto, values)
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into ONNX Runtime."""

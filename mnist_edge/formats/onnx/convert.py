@@ -9,30 +9,30 @@ from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.optional import require
 from mnist_edge.formats.base import Request
 from mnist_edge.formats.keras.signature import INPUT, serving
-from mnist_edge.formats.onnx import graph as onnx_graph
-from mnist_edge.formats.onnx import quantize as onnx_int8
+from mnist_edge.formats.onnx import graph
+from mnist_edge.formats.onnx.quantize import quantize
 from mnist_edge.formats.runner import pixel_table
 
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
 
 
-def _written(model: Any, request: Request) -> Any:
+def convert(model: Any, request: Request) -> Any:
     """Return the ModelProto that a request asks for, without its metadata."""
-    proto = _convert(model, request.io)
+    proto = _float32_proto(model, request.io)
     if request.precision is Precision.INT8:
         pixels = pixel_table(np.dtype(np.float32))[request.calibration]
         options = request.quantization
-        proto = onnx_int8.quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
+        proto = quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
     elif request.precision is Precision.DYNAMIC:
         proto = _weights_to_int8(proto)
     elif request.precision is Precision.FLOAT16:
-        onnx_graph.store_float16(proto.graph)
+        graph.store_float16(proto.graph)
     _finish(proto, request.io)
     return proto
 
 
-def _convert(model: Any, io: IOOptions) -> Any:
-    """Return the float32 ModelProto with a batch of 1, NCHW input, and no Transpose that permuted weights can spare."""
+def _float32_proto(model: Any, io: IOOptions) -> Any:
+    """Return the float32 ModelProto with batch 1 and NCHW input; permuted weights replace Transposes."""
     import logging
 
     tf2onnx = require("tf2onnx", "tf2onnx", "exporting ONNX")
@@ -43,9 +43,9 @@ def _convert(model: Any, io: IOOptions) -> Any:
     proto, _ = tf2onnx.convert.from_function(
         tf.function(serve, input_signature=signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
     )
-    onnx_graph.drop_identity_reshapes(proto.graph)
-    onnx_graph.fold_transposes(proto)
-    onnx_graph.canonical(proto.graph)
+    graph.drop_identity_reshapes(proto.graph)
+    graph.fold_transposes(proto)
+    graph.canonical(proto.graph)
     _state_versions(proto)
     return proto
 
@@ -68,16 +68,15 @@ def _weights_to_int8(proto: Any) -> Any:
 
 
 def _finish(proto: Any, io: IOOptions) -> None:
-    """Return the batch that was asked for, canonical names, and the versions that old runtimes load."""
-    graph = proto.graph
-    onnx_graph.set_batch(graph, io.batch)
-    onnx_graph.canonical(graph)
+    """Set the batch that was asked for, canonical names, and the versions that old runtimes load."""
+    graph.set_batch(proto.graph, io.batch)
+    graph.canonical(proto.graph)
     _state_versions(proto)
     proto.producer_name, proto.producer_version, proto.doc_string = "mnist-edge", "", ""
 
 
 def _state_versions(proto: Any) -> None:
-    """Keep the opsets that nodes use, and say IR 8."""
+    """Keep only the opsets that nodes use, and state IR version 8."""
     used = {node.domain for node in proto.graph.node}
     kept = [item for item in proto.opset_import if item.domain in used]
     del proto.opset_import[:]

@@ -1,4 +1,4 @@
-"""Rewrites of an ONNX graph that tf2onnx and ORT's quantizer leave undone; each keeps what the graph computes."""
+"""Rewrites of an ONNX graph after tf2onnx and ORT's quantizer; none changes what the graph computes."""
 
 from collections import Counter
 from typing import Any
@@ -20,12 +20,12 @@ def array(graph: Any, name: str) -> Any:
     """Return an initializer as an array, or None where `name` is not one."""
     from onnx import numpy_helper
 
-    found = next((tensor for tensor in graph.initializer if tensor.name == name), None)
-    return None if found is None else numpy_helper.to_array(found)
+    tensor = next((tensor for tensor in graph.initializer if tensor.name == name), None)
+    return None if tensor is None else numpy_helper.to_array(tensor)
 
 
 def replace_array(graph: Any, name: str, values: Any) -> None:
-    """Return an initializer other values."""
+    """Replace the values of an initializer."""
     from onnx import numpy_helper
 
     (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
@@ -83,7 +83,7 @@ def set_batch(graph: Any, batch: int | None) -> None:
 
 
 def store_float16(graph: Any) -> None:
-    """Store each float32 constant as float16 with a Cast behind it, which ORT folds away when it loads the file.
+    """Store each float32 constant as float16 followed by a Cast, which ORT folds away when it loads the file.
 
     ORT's CPU kernels compute in float32; a graph of float16 operators would only add casts at every call.
     """
@@ -97,9 +97,9 @@ def store_float16(graph: Any) -> None:
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
             casts.append(helper.make_node("Cast", [f"{name}_float16"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *graph.node]
-    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(copies)
 
 
 def canonical(graph: Any) -> None:
@@ -117,26 +117,26 @@ def canonical(graph: Any) -> None:
         if node is None or name in done:
             return
         done.update(node.output)
-        for given in node.input:
-            visit(given)
+        for source in node.input:
+            visit(source)
         ordered.append(node)
 
     for output in graph.output:
         visit(output.name)
-    kept = {value.name: value.name for value in (*graph.input, *graph.output)}
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
     used: dict[str, Any] = {}
     counts: Counter[str] = Counter()
     for node in ordered:
         node.name = f"{node.op_type}_{counts[node.op_type]}"
         counts[node.op_type] += 1
         for index, name in enumerate(node.input):
-            if name in constants and name not in kept:
-                kept[name] = f"{node.name}_{ROLES.get(node.op_type, {}).get(index, f'constant_{index}')}"
-                used[kept[name]] = constants[name]
+            if name in constants and name not in names:
+                names[name] = f"{node.name}_{ROLES.get(node.op_type, {}).get(index, f'constant_{index}')}"
+                used[names[name]] = constants[name]
         for index, name in enumerate(node.output):
-            kept.setdefault(name, f"{node.name}_output{index or ''}")
-        node.input[:] = [kept.get(name, name) for name in node.input]
-        node.output[:] = [kept[name] for name in node.output]
+            names.setdefault(name, f"{node.name}_output{index or ''}")
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
     for name, tensor in used.items():
         tensor.name = name
     nodes = [type(node).FromString(node.SerializeToString()) for node in ordered]
@@ -150,13 +150,13 @@ def canonical(graph: Any) -> None:
 
 
 def only_user(graph: Any, name: str, *op_types: str) -> Any:
-    """Return the one node that uses a tensor, where it is the only one and of one of these types; else None."""
+    """Return the only node that uses a tensor, if it is of one of these types; else None."""
     users = [node for node in graph.node if name in node.input]
     return users[0] if len(users) == 1 and users[0].op_type in op_types else None
 
 
 def bypass(graph: Any, node: Any) -> None:
-    """Remove a node and give its first input to all that used its output."""
+    """Remove a node; whatever used its output then uses its first input."""
     for user in graph.node:
         user.input[:] = [node.input[0] if name == node.output[0] else name for name in user.input]
     graph.node.remove(node)

@@ -1,12 +1,13 @@
-"""What an ONNX file says of itself, ours or anybody's."""
+"""Reads any `.onnx` file for `inspect`, ours or another converter's."""
 
 import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, end
+from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, tensor_text
 
 # The newest opset and IR version that each release of ONNX Runtime reads, from its compatibility page.
 RELEASES = (
@@ -29,20 +30,28 @@ INT8 = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "ConvInteger",
     "QLinearAdd",
     "QLinearSoftmax",
 }
-MOVES = {"Reshape", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Flatten"} | {
+DATA_MOVEMENT = {
+    "Reshape",
+    "Transpose",
+    "Cast",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "Flatten",
+} | {
     "ReorderInput",
     "ReorderOutput",
 }
 
 
 def describe(path: Path) -> Description:
-    """Read an ONNX file. Raises ArtifactError where it is not one."""
+    """Return what is in an ONNX file. Raises ArtifactError where it is not one."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
         proto = onnx.load(path, load_external_data=False)
-        beside = _beside(proto.graph)
+        external = _external_files(proto.graph)
         onnx.load_external_data_for_model(proto, str(path.parent))
         shapes = _shapes(onnx.shape_inference.infer_shapes(proto).graph)
     except (
@@ -60,11 +69,11 @@ def describe(path: Path) -> Description:
     counts = Counter((node.op_type, node.domain) for node in graph.node)
     weights = sum(_bytes(tensor) for tensor in graph.initializer)
     metadata = {item.key: item.value for item in proto.metadata_props}
-    told = sum(len(key) + len(value) for key, value in metadata.items())
+    metadata_bytes = sum(len(key) + len(value) for key, value in metadata.items())
     constants = {tensor.name for tensor in graph.initializer}
     return Description(
-        inputs=tuple(_end(value) for value in graph.input if value.name not in constants),
-        outputs=tuple(_end(value) for value in graph.output),
+        inputs=tuple(_tensor_text(value) for value in graph.input if value.name not in constants),
+        outputs=tuple(_tensor_text(value) for value in graph.output),
         operators=tuple(
             Operator(kind, _since(kind, domain, opsets), count) for (kind, domain), count in counts.items()
         ),
@@ -75,42 +84,42 @@ def describe(path: Path) -> Description:
         },
         parameters=sum(math.prod(dims) for dims in _kernels(graph, shapes)),
         macs=_macs(graph, shapes),
-        sizes={"weights": weights, "metadata": told, "graph": proto.ByteSize() - weights - told},
+        sizes={"weights": weights, "metadata": metadata_bytes, "graph": proto.ByteSize() - weights - metadata_bytes},
         oldest=oldest(opsets.get("ai.onnx", 0), proto.ir_version),
         metadata=metadata,
-        beside=beside,
+        external_files=external,
     )
 
 
-def executed(path: Path) -> RuntimeOperators:
-    """Sort the operators of the graph that ONNX Runtime really runs; `path` is the optimized model that it wrote."""
+def runtime_operators(path: Path) -> RuntimeOperators:
+    """Return the operators that ONNX Runtime runs; `path` is the optimized model that it wrote."""
     import onnx
 
     kinds = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
     return RuntimeOperators(
         int8=tuple(kind for kind in kinds if kind in INT8),
-        other=tuple(kind for kind in kinds if kind not in INT8 | MOVES),
-        moves=tuple(kind for kind in kinds if kind in MOVES),
+        other=tuple(kind for kind in kinds if kind not in INT8 | DATA_MOVEMENT),
+        data_movement=tuple(kind for kind in kinds if kind in DATA_MOVEMENT),
         note="",
     )
 
 
 def oldest(opset: int, ir: int) -> str:
-    """Name the oldest ONNX Runtime that reads an opset and IR version."""
+    """Return the name of the oldest ONNX Runtime that reads an opset and IR version."""
     for release, newest_opset, newest_ir in RELEASES:
         if opset <= newest_opset and ir <= newest_ir:
             return f"ONNX Runtime {release}, by its opset and IR version"
     return f"an ONNX Runtime after {RELEASES[-1][0]}, by its opset and IR version"
 
 
-def _beside(graph: Any) -> tuple[str, ...]:
-    """Name the other files in which initializers are stored."""
+def _external_files(graph: Any) -> tuple[str, ...]:
+    """Return the names of the other files in which initializers are stored."""
     entries = [entry for tensor in graph.initializer for entry in tensor.external_data]
     return tuple(dict.fromkeys(entry.value for entry in entries if entry.key == "location"))
 
 
 def _since(kind: str, domain: str, opsets: dict[str, int]) -> int:
-    """Return the operator's own version: the opset that last changed it; the domain's where it is not ONNX's own."""
+    """Return the opset that last changed an operator; its domain's version where it is not one of ONNX's own."""
     import onnx
 
     opset = opsets.get(domain or "ai.onnx", 0)
@@ -134,15 +143,15 @@ def _layers(graph: Any) -> list[Any]:
 
 def _kernels(graph: Any, shapes: dict[str, list[int]]) -> list[list[int]]:
     """Return the shapes of the layers' kernels and biases, whatever they are stored as."""
-    found = []
+    dims = []
     for node in _layers(graph):
-        found.append(shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0]))
+        dims.append(shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0]))
         if node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
-            found.append(shapes.get(node.input[2], [0]))
+            dims.append(shapes.get(node.input[2], [0]))
     constants = {tensor.name for tensor in graph.initializer}
     biases = [node for node in graph.node if node.op_type == "Add"]
-    found += [shapes[name] for node in biases for name in node.input if name in constants]
-    return found
+    dims += [shapes[name] for node in biases for name in node.input if name in constants]
+    return dims
 
 
 def _macs(graph: Any, shapes: dict[str, list[int]]) -> int:
@@ -163,9 +172,12 @@ def _bytes(tensor: Any) -> int:
     return int(numpy_helper.to_array(tensor).nbytes)
 
 
-def _end(value: Any) -> str:
+def _tensor_text(value: Any) -> str:
     import onnx
 
     kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-    dims = [dim.dim_value or dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim]
-    return end(value.name, {"float": "float32"}.get(kind, kind), dims)
+    dims = value.type.tensor_type.shape.dim
+    spec = TensorSpec(
+        value.name, {"float": "float32"}.get(kind, kind), tuple(dim.dim_value or None for dim in dims), ""
+    )
+    return tensor_text(spec, free=(dim.dim_param or "?" for dim in dims if not dim.dim_value))

@@ -3,7 +3,7 @@
 ORT's int8 convolution is slow where there is one input channel, and its float convolution is fast. Pixels are whole
 numbers from 0 to 255 and 8-bit weights are whole numbers too; a float32 convolution over them is exact as long as every
 sum stays under 2**24, whatever the order of the additions. So the first convolution runs on float instructions, gives
-the integers that an int8 one would accumulate, on every CPU the same, and the QuantizeLinear behind it rescales them.
+the same integers as an int8 one, on every CPU, and the QuantizeLinear after it rescales them.
 """
 
 from collections.abc import Iterator
@@ -51,11 +51,11 @@ def quantize(
             return None if image is None else {name: image.reshape(1, 1, 28, 28)}
 
     layers = [node.name for node in proto.graph.node if node.op_type in LAYERS]
-    kept = [layers[index] for index in float_layers]
-    stem = _stem(proto.graph, kept)
+    float_names = [layers[index] for index in float_layers]
+    stem = _stem(proto.graph, float_names)
     unsigned = quantization.QuantType.QUInt8
     # the contract: pixel 0 is 0.0 and pixel 255 is 1.0, whatever the calibration images reach
-    ends = {"quant_type": unsigned, "rmin": np.float32(0), "rmax": np.float32(1)}
+    pixel_range = {"quant_type": unsigned, "rmin": np.float32(0), "rmax": np.float32(1)}
     softmax = [node.name for node in proto.graph.node if node.op_type == "Softmax"]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "quantized.onnx"
@@ -68,8 +68,8 @@ def quantize(
             activation_type=unsigned,
             weight_type=unsigned,
             calibrate_method=quantization.CalibrationMethod[METHODS[method]],
-            nodes_to_exclude=[*softmax, *stem, *kept],
-            extra_options={"TensorQuantOverrides": {tensor: [ends] for tensor in _pixel_tensors(proto.graph)}},
+            nodes_to_exclude=[*softmax, *stem, *float_names],
+            extra_options={"TensorQuantOverrides": {tensor: [pixel_range] for tensor in _pixel_tensors(proto.graph)}},
         )
         quantized = onnx.load(target)
     if stem:
@@ -80,7 +80,7 @@ def quantize(
 
 
 def _stem(graph: Any, float_layers: list[str]) -> list[str]:
-    """Name the first convolution and what follows it up to the next layer, where that can compute on integers.
+    """Return the names of the first convolution and its successors up to the next layer, if they can use integers.
 
     Neither of the two may be one of `float_layers`.
     Relu, MaxPool and Reshape commute with a positive scale, so the chain may consist of them alone; and no sum over
@@ -113,7 +113,7 @@ def _integer_weights(graph: Any, conv: Any) -> tuple[Any, Any, np.float32]:
 
 
 def _compute_on_integers(graph: Any) -> None:
-    """Return the first convolution whole numbers, and put their scale into the QuantizeLinear that ends the stem."""
+    """Change the first convolution to whole numbers, and put their scale into the QuantizeLinear after the stem."""
     from onnx import TensorProto, helper, numpy_helper
 
     image = graph.input[0].name
@@ -128,7 +128,7 @@ def _compute_on_integers(graph: Any) -> None:
         relu, pool = (node if node.op_type == "Relu" else relu), (node if node.op_type == "MaxPool" else pool)
     quantize = onnx_graph.only_user(graph, node.output[0], "QuantizeLinear")
     step = onnx_graph.array(graph, quantize.input[1])
-    # only this end of the pair changes: it takes integers, the other gives real numbers as before
+    # of the pair only QuantizeLinear changes: it takes integers, DequantizeLinear gives real numbers as before
     graph.initializer.append(numpy_helper.from_array(np.asarray(step / unit, np.float32), "stem_step"))
     quantize.input[1] = "stem_step"
     if relu is not None and pool is not None and pool.input[0] == relu.output[0]:
@@ -142,7 +142,7 @@ def _compute_on_integers(graph: Any) -> None:
 
 
 def _pixel_tensors(graph: Any) -> list[str]:
-    """Name the tensors that hold the input's own numbers: the input, and what Reshapes alone make of it."""
+    """Return the names of the tensors that hold the pixels: the input, and its Reshapes."""
     names = [graph.input[0].name]
     for node in graph.node:
         if node.op_type == "Reshape" and node.input[0] in names:

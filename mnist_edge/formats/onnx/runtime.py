@@ -42,11 +42,11 @@ class Runner(BatchRunner):
         self._session.run_with_iobinding(self._binding)
 
 
-def _spec(given: Any) -> TensorSpec:
+def _spec(value: Any) -> TensorSpec:
     """Return an input or output of a session; ONNX keeps scales inside the graph."""
-    kind = given.type[7:-1] if given.type.startswith("tensor(") else given.type
-    shape = tuple(size if isinstance(size, int) else None for size in given.shape)
-    return TensorSpec(given.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
+    kind = value.type[7:-1] if value.type.startswith("tensor(") else value.type
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return TensorSpec(value.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape, "")
 
 
 def unoptimized() -> dict[str, Any]:

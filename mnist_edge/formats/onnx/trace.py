@@ -1,4 +1,4 @@
-"""Looks inside an ONNX file: its kernels as real numbers, and what every operator gives, without optimizations."""
+"""Traces an ONNX file: its kernels as real numbers, and the output of every operator, without optimizations."""
 
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ def widened(path: Path) -> tuple[Any, list[str]]:
     whole = {name for node in proto.graph.node if node.op_type in INTEGERS for name in node.output}
     nodes = [node for node in proto.graph.node if not (node.op_type == "Cast" and node.input[0] in whole)]
     names = [name for node in nodes for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT]
-    ends = {value.name for value in proto.graph.output}
-    proto.graph.output.extend(value for value in inferred.value_info if value.name in set(names) - ends)
+    outputs = {value.name for value in proto.graph.output}
+    proto.graph.output.extend(value for value in inferred.value_info if value.name in set(names) - outputs)
     return proto, names
 
 
 def trace(proto: Any, values: dict[str, NDArray[Any]]) -> Trace:
-    """Make real numbers of the outputs that `widened` asked for, `[N, …]` each by its name."""
+    """Return the trace from the outputs that `widened` asked for, `[N, …]` each, by name."""
     graph = _Graph(proto)
     tensors = []
     for name, value in values.items():
@@ -59,16 +59,16 @@ class _Graph:
                 value = next((item for item in node.attribute if item.name == "value"), None)
                 if value is not None:
                     self.constants[node.output[0]] = numpy_helper.to_array(value.t)
-            given = [self.constants.get(name) for name in node.input]
-            if node.op_type == "DequantizeLinear" and given[0] is not None:
-                self.constants[node.output[0]] = _dequantized(node, *given)
-            if node.op_type == "Cast" and given[0] is not None:
-                self.constants[node.output[0]] = given[0].astype(np.float32)
-            if node.op_type == "DequantizeLinear" and given[0] is None:
+            inputs = [self.constants.get(name) for name in node.input]
+            if node.op_type == "DequantizeLinear" and inputs[0] is not None:
+                self.constants[node.output[0]] = _dequantized(node, *inputs)
+            if node.op_type == "Cast" and inputs[0] is not None:
+                self.constants[node.output[0]] = inputs[0].astype(np.float32)
+            if node.op_type == "DequantizeLinear" and inputs[0] is None:
                 self._find_whole_numbers(node)
 
     def _find_whole_numbers(self, dequantize: Any) -> None:
-        """Where QuantizeLinear's scale is not its DequantizeLinear's, what comes before holds other units."""
+        """Note the unit of the tensors before a QuantizeLinear whose scale is not that of its DequantizeLinear."""
         quantize = self._nodes.get(dequantize.input[0])
         if quantize is None or quantize.op_type != "QuantizeLinear":
             return
@@ -81,7 +81,7 @@ class _Graph:
             name = self._nodes[name].input[0]
 
     def unit(self, name: str) -> float:
-        """Return what 1 in a tensor stands for."""
+        """Return the real value of 1 in a tensor."""
         return self._units.get(name, 1.0)
 
     def kernel(self, node: Any) -> Any:
@@ -95,12 +95,12 @@ class _Graph:
         return values if unit == 1.0 else values * np.float32(unit * 255)
 
     def _of_integers(self, node: Any, values: Any) -> Any:
-        """Dequantize a dynamic layer's kernel, whose scale waits in a Mul with the scale of the activations."""
+        """Dequantize a dynamic layer's kernel, whose scale is in a Mul with the scale of the activations."""
         zero_point = self.constants.get(node.input[3]) if len(node.input) > 3 else np.zeros(())
-        given = set(self._nodes[node.input[0]].output)
+        shared = set(self._nodes[node.input[0]].output)
         for scales in self._nodes.values():
             scale = self.constants.get(scales.input[1]) if len(scales.input) == 2 else None
-            if scales.op_type == "Mul" and scales.input[0] in given and scale is not None:
+            if scales.op_type == "Mul" and scales.input[0] in shared and scale is not None:
                 return (values.astype(np.float32) - np.float32(zero_point)) * scale
         return None
 

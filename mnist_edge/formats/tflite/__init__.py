@@ -7,57 +7,52 @@ from typing import Any
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
-from mnist_edge.core.optional import installed as installed
-from mnist_edge.core.optional import require, silenced
-from mnist_edge.formats.base import Request
+from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.runner import Images
-from mnist_edge.formats.tflite import graph as tflite_graph
-from mnist_edge.formats.tflite import inspect as tflite_describe
-from mnist_edge.formats.tflite import trace as tflite_trace
-from mnist_edge.formats.tflite.convert import _convert, _converter_error
-from mnist_edge.formats.tflite.runtime import RUNTIMES, Runner, _reason, interpreter, missing_runtime, without_delegate
+from mnist_edge.formats.tflite import graph, inspect, trace
+from mnist_edge.formats.tflite.convert import convert
+from mnist_edge.formats.tflite.runtime import (
+    MODULES,
+    RUNTIME,
+    Runner,
+    interpreter,
+    missing_runtime,
+    reason,
+    without_delegate,
+)
 
 METADATA = "mnist-edge.json"
 
 
-class TFLite:
+class TFLite(Format):
     """The TFLite format."""
 
     name = "tflite"
     suffix = ".tflite"
     precisions = tuple(Precision)
-    unsupported: dict[Precision, str] = {}  # noqa: RUF012 (never changed)
     methods = ("minmax",)
     variants = ("without XNNPACK",)
-    platform = None
-    packages = ("tensorflow", *(package for package in RUNTIMES.values() if package != "tensorflow"))
-    folder = Path(__file__).parent
+    packages = ("tensorflow", *(package for package in MODULES.values() if package != "tensorflow"))
+    runtime = RUNTIME
 
     def missing(self) -> str | None:
-        """Say what has to be installed before `open` works; None where it works."""
+        """Return what has to be installed before `open` works; None where it works."""
         return missing_runtime()
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
-        """Return the ends that a file of this precision has."""
+        """Return the input and output that a file of this precision has."""
         if io.full_integer and precision is not Precision.INT8:
-            raise UnsupportedPrecision(f"full-integer ends are for int8 files, not for {precision}.")
+            raise UnsupportedPrecision(f"full-integer input and output are for int8 files, not for {precision}.")
         return Contract.of(precision, "NHWC", io)
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with TFLiteConverter; int8 is full-integer but for Softmax, per-tensor in Dense layers."""
-        import tempfile
         import zipfile
 
         contract = self.contract(request.precision, request.io)
-        tf = require("tensorflow", "tensorflow", "exporting TFLite")
-        with silenced(), tempfile.TemporaryDirectory() as folder:
-            try:
-                content = _convert(tf, model, folder, request)
-            except (ValueError, RuntimeError, tf.errors.OpError, _converter_error()) as error:
-                raise ConversionError(f"TensorFlow's converter could not convert the model ({error}).") from error
-            names = contract.input.name, contract.output.name
-            path.write_bytes(tflite_graph.canonical(content, names, request.io.batch is None))
+        names = contract.input.name, contract.output.name
+        path.write_bytes(graph.canonical(convert(model, request), names, request.io.batch is None))
         contract = _as_converted(path, contract)
         with zipfile.ZipFile(path, "a") as archive:
             entry = zipfile.ZipInfo(METADATA, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes at every export
@@ -65,10 +60,10 @@ class TFLite:
         return contract
 
     def describe(self, path: Path) -> Description:
-        """Read any TFLite file, and what the installed runtime makes of it."""
+        """Read any TFLite file, and the operators that the installed runtime runs."""
         opened = interpreter(path) if self.missing() is None else None
-        described = tflite_describe.describe(path, METADATA)
-        return described if opened is None else replace(described, executed=tflite_describe.executed(opened))
+        described = inspect.describe(path, METADATA)
+        return described if opened is None else replace(described, runtime_operators=inspect.runtime_operators(opened))
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the interpreter's own kernels, operator by operator, and keep every tensor."""
@@ -76,9 +71,9 @@ class TFLite:
             parts = list(runner.parts(images))
         opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
         try:
-            return tflite_trace.trace(opened, parts, len(images))
+            return trace.trace(opened, parts, len(images))
         except (ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path} does not run operator by operator ({_reason(error)}).") from error
+            raise ArtifactError(f"{path} does not run operator by operator ({reason(error)}).") from error
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""
@@ -86,7 +81,7 @@ class TFLite:
 
 
 def without_metadata(path: Path) -> bytes:
-    """Return a file of ours up to the JSON that is zipped onto it: all that a runtime reads."""
+    """Return the bytes of a file of ours without the JSON that is zipped onto it: what a runtime reads."""
     import zipfile
 
     with zipfile.ZipFile(path) as archive:
@@ -94,7 +89,7 @@ def without_metadata(path: Path) -> bytes:
 
 
 def _as_converted(path: Path, contract: Contract) -> Contract:
-    """Check the file's ends against the contract, and give it with the scale that only the converter knows."""
+    """Return the contract with the scale that the converter chose. Raises ConversionError where the file breaks it."""
     with Runner(path, threads=1, batch=1) as opened:
         sink = opened.io_specs[1]
         mismatches = contract.mismatches(opened.io_specs)

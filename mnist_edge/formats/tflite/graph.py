@@ -1,4 +1,4 @@
-"""Rewrites of a `.tflite` file that TensorFlow's converter leaves undone; each keeps what the file computes."""
+"""Rewrites of a `.tflite` file after TensorFlow's converter; none changes what the file computes."""
 
 from collections import Counter
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 
 
-def canonical(content: bytes, ends: tuple[str, str], any_batch: bool) -> bytes:
-    """Name every tensor after the operator that makes or reads it, and the ends as the contract does.
+def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> bytes:
+    """Name every tensor after the operator that makes or reads it, and input and output as the contract does.
 
     Args:
         content: the file.
-        ends: names of the input and of the output.
+        io_names: names of the input and of the output.
         any_batch: let a file that was converted with a batch of 1 be resized to any.
     """
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
     model = utils.read_model_from_bytearray(bytearray(content))
     (graph,) = model.subgraphs
-    names: dict[int, str] = {graph.inputs[0]: ends[0], graph.outputs[0]: ends[1]}
+    names: dict[int, str] = {graph.inputs[0]: io_names[0], graph.outputs[0]: io_names[1]}
     counts: Counter[str] = Counter()
     for operator in graph.operators:
         kind = utils.opcode_to_name(model, operator.opcodeIndex).lower()
@@ -39,7 +39,7 @@ def canonical(content: bytes, ends: tuple[str, str], any_batch: bool) -> bytes:
 
 
 def layers(content: bytes, positions: tuple[int, ...]) -> list[str]:
-    """Name the outputs of the layers with weights at these positions, as the converter's denylist wants them."""
+    """Return the names of the outputs of the layers with weights at these positions, for the converter's denylist."""
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
     if not positions:

@@ -1,24 +1,26 @@
-"""What a `.tflite` file says of itself, ours or anybody's."""
+"""Reads any `.tflite` file for `inspect`, ours or another converter's."""
 
 import json
 import math
 import struct
 from collections import Counter
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.optional import installed, pip_install, require
-from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, end
+from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, tensor_text
 
-MOVES = {"RESHAPE", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "CAST"}
+DATA_MOVEMENT = {"RESHAPE", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "CAST"}
 LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
 
 
 def describe(path: Path, metadata_name: str) -> Description:
-    """Read a `.tflite` file; `metadata_name` is our JSON in the zip behind it. Raises ArtifactError."""
+    """Return what is in a `.tflite` file; `metadata_name` is our JSON in the zip at its end. Raises ArtifactError."""
     try:
         return _described(path, metadata_name)
     except (*DAMAGED, IndexError, MemoryError, struct.error) as error:
@@ -35,12 +37,12 @@ def _described(path: Path, metadata_name: str) -> Description:
     names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
     counts = Counter((names.get(codes[op.opcodeIndex][0], "?"), codes[op.opcodeIndex][1]) for op in graph.operators)
-    told = _metadata(path, metadata_name)
-    zipped = sum(len(key) + len(value) for key, value in told.items())
+    metadata = _metadata(path, metadata_name)
+    zipped = sum(len(key) + len(value) for key, value in metadata.items())
     layers = [op for op in graph.operators if names.get(codes[op.opcodeIndex][0]) in LAYERS]
     return Description(
-        inputs=tuple(_end(graph.tensors[index], types) for index in graph.inputs),
-        outputs=tuple(_end(graph.tensors[index], types) for index in graph.outputs),
+        inputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.inputs),
+        outputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.outputs),
         operators=tuple(Operator(kind, version, count) for (kind, version), count in counts.items()),
         versions={"schema": str(model.version), "producer": (model.description or b"").decode()},
         parameters=sum(
@@ -49,21 +51,21 @@ def _described(path: Path, metadata_name: str) -> Description:
         macs=sum(_macs(graph, op) for op in layers),
         sizes={"weights": weights, "metadata": zipped, "graph": len(content) - weights - zipped},
         oldest=_oldest(model),
-        metadata=told,
+        metadata=metadata,
     )
 
 
-def executed(opened: Any) -> RuntimeOperators:
-    """Sort the operators that an open interpreter runs; they are XNNPACK's where that delegate took them."""
+def runtime_operators(opened: Any) -> RuntimeOperators:
+    """Return the operators that an open interpreter runs, and how many of them the XNNPACK delegate runs."""
     operators = opened._get_ops_details()
     types = {item["index"]: item["dtype"].__name__ for item in opened.get_tensor_details()}
     own = [op for op in operators if op["op_name"] != "DELEGATE"]
     taken = sum(len(_inside(delegate, own)) for delegate in operators if delegate["op_name"] == "DELEGATE")
     kinds = [(op["op_name"], types[op["outputs"][0]]) for op in own]
     return RuntimeOperators(
-        int8=tuple(kind for kind, dtype in kinds if dtype in ("int8", "uint8", "int16") and kind not in MOVES),
-        other=tuple(kind for kind, dtype in kinds if dtype.startswith("float") and kind not in MOVES),
-        moves=tuple(kind for kind, _ in kinds if kind in MOVES),
+        int8=tuple(kind for kind, dtype in kinds if dtype in ("int8", "uint8", "int16") and kind not in DATA_MOVEMENT),
+        other=tuple(kind for kind, dtype in kinds if dtype.startswith("float") and kind not in DATA_MOVEMENT),
+        data_movement=tuple(kind for kind, _ in kinds if kind in DATA_MOVEMENT),
         note=f"XNNPACK runs {taken} of {len(own)}" if taken else "no delegate",
     )
 
@@ -71,13 +73,13 @@ def executed(opened: Any) -> RuntimeOperators:
 def _inside(delegate: Any, operators: list[Any]) -> list[Any]:
     """Return the operators between a delegate's inputs and outputs: those that it replaces."""
     producer = {index: op for op in operators for index in op["outputs"]}
-    found, todo = [], list(delegate["outputs"])
+    replaced, todo = [], list(delegate["outputs"])
     while todo:
         op = producer.get(todo.pop())
-        if op is not None and op not in found:
-            found.append(op)
+        if op is not None and op not in replaced:
+            replaced.append(op)
             todo += [index for index in op["inputs"] if index not in set(delegate["inputs"])]
-    return found
+    return replaced
 
 
 def _schema() -> Any:
@@ -97,7 +99,7 @@ def _macs(graph: Any, op: Any) -> int:
 
 
 def _oldest(model: Any) -> str:
-    """Return what the converter recorded: the oldest TensorFlow Lite that has all operator versions."""
+    """Return the oldest TensorFlow Lite that has all operator versions, as the converter recorded it."""
     for item in model.metadata or ():
         if item.name == b"min_runtime_version":
             version = bytes(bytearray(model.buffers[item.buffer].data)).rstrip(b"\0").decode()
@@ -121,11 +123,12 @@ def _metadata(path: Path, name: str) -> dict[str, str]:
         raise ArtifactError(f"{path} was changed: its {name} cannot be read ({error}). Export it again.") from error
 
 
-def _end(tensor: Any, types: dict[int, str]) -> str:
+def _tensor_text(tensor: Any, types: dict[int, str]) -> str:
     signature = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
-    dims = ["?" if size < 0 else int(size) for size in signature]
-    text = end(tensor.name.decode(), types.get(tensor.type, "?"), dims)
+    shape = tuple(None if size < 0 else int(size) for size in signature)
     quantization = tensor.quantization
-    if quantization is None or quantization.scale is None or not len(quantization.scale):
-        return text
-    return f"{text}, scale {quantization.scale[0]:.6g}, zero point {quantization.zeroPoint[0]}"
+    quantized = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
+    scale = (float(quantization.scale[0]), int(quantization.zeroPoint[0])) if quantized else (None, None)
+    return tensor_text(
+        TensorSpec(tensor.name.decode(), types.get(tensor.type, "?"), shape, "", *scale), free=repeat("?")
+    )

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.optional import installed, require, silenced
+from mnist_edge.core.system import RuntimePackages
 from mnist_edge.formats.runner import BatchRunner, check_io
 
-RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
+MODULES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
+RUNTIME = RuntimePackages("tflite", "ai-edge-litert", arm32=("tflite-runtime==2.14.0", "numpy<2"))
+"""tflite-runtime 2.14.0 is the last runtime with wheels for 32-bit ARM (Python 3.9 and 3.11); it needs NumPy 1."""
 
 
 class Runner(BatchRunner):
@@ -24,8 +27,8 @@ class Runner(BatchRunner):
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
             names = _names(self._interpreter)
         except ValueError as error:  # a name that is not UTF-8, or a signature of other tensors
-            raise ArtifactError(f"{path} is damaged ({_reason(error)}).") from error
-        specs = ([_spec(details, names) for details in given] for given in (inputs, outputs))
+            raise ArtifactError(f"{path} is damaged ({reason(error)}).") from error
+        specs = ([_spec(details, names) for details in side] for side in (inputs, outputs))
         self._prepare(*check_io(path, *specs), batch)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         if self.batch != inputs[0]["shape"][0]:
@@ -33,7 +36,7 @@ class Runner(BatchRunner):
                 self._interpreter.resize_tensor_input(self._input, self._shape)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                raise ArtifactError(f"{path} does not take {self.batch} images a call ({_reason(error)}).") from error
+                raise ArtifactError(f"{path} does not take {self.batch} images a call ({reason(error)}).") from error
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -42,7 +45,7 @@ class Runner(BatchRunner):
             self._interpreter.invoke()
             output: NDArray[Any] = self._interpreter.get_tensor(self._output)
         except (ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{self._path} does not run ({_reason(error)}).") from error
+            raise ArtifactError(f"{self._path} does not run ({reason(error)}).") from error
         return output
 
 
@@ -65,7 +68,8 @@ def _spec(details: Any, names: dict[int, str]) -> TensorSpec:
     return TensorSpec(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return a runtime's message in one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]
 
 
@@ -86,22 +90,20 @@ def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
             opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
             opened.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({_reason(error)}).") from error
+        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({reason(error)}).") from error
     return opened
 
 
 def missing_runtime() -> str | None:
     """Return what has to be installed before a `.tflite` file runs here; None where it runs."""
-    if any(installed(module) for module in RUNTIMES):
+    if any(installed(module) for module in MODULES):
         return None
-    from mnist_edge.core.system import how_to_install
-
-    return f"no TFLite runtime is installed. {how_to_install('tflite')}"
+    return f"no TFLite runtime is installed. {RUNTIME.how_to_install()}"
 
 
 def _runtime(path: Path) -> ModuleType:
     """Import the module that has `Interpreter`: ai-edge-litert's, else tflite-runtime's, else TensorFlow's."""
-    for module, package in RUNTIMES.items():
+    for module, package in MODULES.items():
         if installed(module):
             name = "tensorflow.lite.python.interpreter" if module == "tensorflow" else f"{module}.interpreter"
             return require(name, package, f"running {path.name}")

@@ -1,4 +1,4 @@
-"""Looks inside a TFLite file: its kernels as real numbers, and what every operator gives, without XNNPACK."""
+"""Traces a TFLite file: its kernels as real numbers, and the output of every operator, without XNNPACK."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ LAYERS = {"CONV_2D": "OHWI", "FULLY_CONNECTED": "OI"}
 
 
 def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
-    """Run an interpreter that preserves all tensors over numbers for its input, call by call; `count` are images."""
+    """Return the trace of an interpreter that preserves all tensors, over the inputs of `count` images."""
     details = {item["index"]: item for item in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()
     source = interpreter.get_input_details()[0]
-    made = [int(index) for op in operators for index in op["outputs"]]
-    constant = _constants(operators, made, source["index"])
-    found: dict[int, list[NDArray[np.float32]]] = {index: [] for index in made if index not in constant}
+    outputs = [int(index) for op in operators for index in op["outputs"]]
+    constant = _constants(operators, outputs, source["index"])
+    traced: dict[int, list[NDArray[np.float32]]] = {index: [] for index in outputs if index not in constant}
     for part in parts:
         interpreter.set_tensor(source["index"], part)
         interpreter.invoke()
-        for index, values in found.items():
+        for index, values in traced.items():
             values.append(_real(interpreter.get_tensor(index), details[index]))
     kernels = [
         Kernel(f"{op['op_name'].lower()}_{op['index']}", _real(interpreter.get_tensor(index), details[index]), layout)
@@ -30,15 +30,15 @@ def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
     ]
     tensors = [
         (details[index]["name"], np.concatenate(values)[:count])
-        for index, values in found.items()
+        for index, values in traced.items()
         if values[0].shape[:1] == parts[0].shape[:1]  # an operator may also give a shape, which is no tensor of images
     ]
     return Trace(tuple(kernels), tuple(tensors))
 
 
-def _constants(operators: Any, made: list[int], source: int) -> set[int]:
-    """Return the tensors that depend on no image: what no operator makes, and what is made of such alone."""
-    constant = {int(index) for op in operators for index in op["inputs"]} - set(made) - {source}
+def _constants(operators: Any, outputs: list[int], source: int) -> set[int]:
+    """Return the tensors that depend on no image: what no operator makes, and what operators make of such alone."""
+    constant = {int(index) for op in operators for index in op["inputs"]} - set(outputs) - {source}
     for op in operators:
         if {int(index) for index in op["inputs"]} <= constant | {-1}:
             constant |= {int(index) for index in op["outputs"]}
