@@ -92,7 +92,7 @@ def peers(model: Path, folder: Path, images: Path) -> list[list[str]]:
 
 def calibration(folder: Path) -> Path:
     """Write 500 training images as float32 in [0, 1]: as many as our export calibrates with."""
-    images = data.load().train.images[:500].astype(np.float32) / 255
+    images = data.load_mnist().train.images[:500].astype(np.float32) / 255
     np.save(folder / "calibration.npy", images)
     return folder / "calibration.npy"
 
@@ -175,7 +175,7 @@ def latency() -> None:
             "TFLite int8, naive": naive_tflite(folder / "int8.tflite"),
             "TFLite int8, ours": ours_tflite(ours / "cnn-int8.tflite"),
         }
-        test = data.load().test
+        test = data.load_mnist().test
         right = {
             name: float(np.mean([call(image).argmax() == label for image, label in zip(*_first(test), strict=True)]))
             for name, call in functions.items()

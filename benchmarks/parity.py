@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*", default=[Path("exports/cnn")])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    dataset = data.load()
+    dataset = data.load_mnist()
     results = [measure(folder, dataset, options.rounds) for folder in options.folders]
     write("parity", {"versions": runtime_versions(), "results": results}, markdown(results))
 

@@ -46,7 +46,7 @@ def missing_fonts() -> list[str]:
 
 def part(half: Half, source: str, each: int, artifact: Path) -> list[Answer]:
     """Draw and read one source of one half; for a process of its own."""
-    dataset = data.load()
+    dataset = data.load_mnist()
     digits = dataset.train if half == "improve" else dataset.test
     with format_of(artifact).open(artifact) as runner:
         return answers(half, pictures(half, digits, source, each), runner)

@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("exports/cnn"))
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
-    test = data.load().test
+    test = data.load_mnist().test
     with tempfile.TemporaryDirectory() as name:
         picture = Path(name) / "digit.png"
         Image.fromarray(255 - test.images[0]).resize((280, 280)).save(picture)

@@ -15,16 +15,16 @@ from typing import Any
 
 from figures import RESULTS, write
 
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.folder import TRAINING
 from mnist_edge.data import dataset as data
-from mnist_edge.export.exporter import export
-from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.export import export_folder
+from mnist_edge.export.plan import plan_export
+from mnist_edge.formats import runtime_versions
 from mnist_edge.training import store, trainer
-from mnist_edge.training.recipes import MODELS, Recipe
+from mnist_edge.training.recipes import RECIPES, Recipe
 from mnist_edge.verify.tolerances import figure
 from mnist_edge.verify.verify import verify
-
-ALL = [(name, precision) for name, item in FORMATS.items() for precision in item.precisions if item.platform is None]
 
 
 def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dic
         folder.mkdir(parents=True, exist_ok=True)
         store.save(trainer.train(recipe, dataset, seed), folder)
     accuracy = store.load(folder).record["test"]["accuracy"]
-    export(folder, dataset, ALL)
+    export_folder(folder, dataset, plan_export(Precision))
     report = verify(folder, dataset)
     files = {}
     for result in report.results:
@@ -47,7 +47,7 @@ def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dic
             "flips": len(found.flips),
             "largest_margin": found.largest_margin,
             "largest_difference": found.largest_difference,
-            "limits": {item.limit.name: [item.measured, item.limit.allowed] for item in result.findings},
+            "limits": {item.tolerance.name: [item.measured, item.tolerance.allowed] for item in result.tolerances},
             "path_flips": sum(len(path.flips) for path in result.variants),
             "path_difference": max(path.largest_difference for path in result.variants),
         }
@@ -62,7 +62,7 @@ def recipes_table(rows: list[dict[str, Any]]) -> str:
     int8 = [name for name in rows[0]["files"] if name.endswith(" int8")]
     heads += [f"{name}: worst drop, most flips, largest margin" for name in int8]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for recipe in MODELS.values():
+    for recipe in RECIPES.values():
         mine = [row for row in rows if row["recipe"] == recipe.name]
         accuracies = [row["accuracy"] for row in mine]
         spread = f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}"
@@ -98,11 +98,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
-    dataset = data.load()
+    dataset = data.load_mnist()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(options.seeds):
-            for recipe in MODELS.values():
+            for recipe in RECIPES.values():
                 rows.append(measure(recipe, seed, dataset, options.keep or Path(scratch)))
                 print(seed, recipe.name, "PASS" if rows[-1]["good"] else "FAIL", flush=True)
     content = {"dataset": dataset.name, "versions": runtime_versions(), "rows": rows}

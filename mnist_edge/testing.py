@@ -22,8 +22,8 @@ def assert_parity(
     Args:
         folder: an export folder or a bundle of one.
         strict: also fail where something could not be checked.
-        data: an mnist.npz or a folder of IDX files; else what is at hand, else the golden images.
-        tolerance: limits of your own, as in `[tool.mnist-edge.parity]`, which is read too: `{"int8.steps": 1}`.
+        data: an mnist.npz or a folder of IDX files; else the cached dataset, else the golden images.
+        tolerance: tolerances of your own, as in `[tool.mnist-edge.parity]`, which is read too: `{"int8.steps": 1}`.
 
     Returns:
         The report, for more checks of your own.
@@ -32,8 +32,8 @@ def assert_parity(
         AssertionError: with a line for each file and check that is not good, its reason and likely cause.
         MnistEdgeError: nothing could be checked; the message says what to do.
     """
-    given = {**from_project(Path.cwd()), **parse(tolerance or {}, "tolerance")}
-    report = verify(Path(folder), load_local(Path(data) if data is not None else None), given)
+    overrides = {**from_project(Path.cwd()), **parse(tolerance or {}, "tolerance")}
+    report = verify(folder, load_local(data) if data is not None else None, overrides)
     if not report.passes(strict):
         raise AssertionError("\n".join([f"{folder} has no parity with Keras:", *_lines(report, strict)]))
     return report
@@ -44,6 +44,6 @@ def _lines(report: VerifyReport, strict: bool) -> list[str]:
     lines = []
     for result in report.results:
         if result.status in bad:
-            told = [*result.reasons, *([str(result.diagnosis)] if result.diagnosis else [])]
-            lines += [f"{result.status} {result.artifact.path.name}: {line}" for line in told]
+            reasons = [*result.reasons, *([str(result.diagnosis)] if result.diagnosis else [])]
+            lines += [f"{result.status} {result.artifact.path.name}: {line}" for line in reasons]
     return lines + [f"{check.status} {check.name}: {check.detail}" for check in report.checks if check.status in bad]

@@ -23,7 +23,8 @@ from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import DataError
 from mnist_edge.core.optional import installed
 from mnist_edge.data import dataset as data
-from mnist_edge.export.exporter import export
+from mnist_edge.export import export_folder
+from mnist_edge.export.plan import ExportPlan
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -72,7 +73,7 @@ def run() -> Run:
 def mnist() -> data.Dataset:
     """Genuine MNIST, from wherever it can be had; the commands under test then find it in the cache."""
     try:
-        dataset = data.load()
+        dataset = data.load_mnist()
     except DataError as error:
         pytest.skip(f"no MNIST: {error}")
     assert dataset.genuine
@@ -105,13 +106,13 @@ def mcu(exports: Path, mnist: data.Dataset, tmp_path_factory: pytest.TempPathFac
     if not installed("tflite_micro"):
         pytest.skip("TensorFlow Lite Micro is not here: pip install '.[mcu]'")
     out = tmp_path_factory.mktemp("mcu")
-    pairs = [(name, Precision.INT8) for name in ("tflite", "c")]
+    plan = ExportPlan(tuple((name, Precision.INT8) for name in ("tflite", "c")), IOOptions(full_integer=True))
     for model in MODELS:
         (out / model).mkdir()
         for name in ("model.keras", "training.json"):
             shutil.copy(exports / model / name, out / model)
         if model != "cnn":
-            export(out / model, mnist, pairs, IOOptions(full_integer=True))
+            export_folder(out / model, mnist, plan)
     done = mnist_edge("export", "--target", "mcu", "--out", out)
     assert "Left out" not in done.stderr
     assert re.search(r"Note: cnn-int8-io8\.c: [\d,]+ bytes of flash .* bytes of arena in RAM", done.stderr)

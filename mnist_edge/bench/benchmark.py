@@ -1,181 +1,171 @@
 """The stage `bench`: how fast each exported file runs on this machine, measured side by side."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
-from mnist_edge.bench.machine import State, faults, pinned
+import numpy as np
+
+from mnist_edge.bench.machine import State, pinned, stability_warnings
 from mnist_edge.bench.timing import LatencyStats, interleave, warm
-from mnist_edge.core import reference
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, HostError, MissingRuntime
-from mnist_edge.core.files import DAMAGED
-from mnist_edge.core.folder import BENCH, REFERENCE
+from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.host import EMULATED, Host
 from mnist_edge.core.manifest import Artifact, Manifest
+from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.runner import Runner
 
 
 @dataclass(frozen=True)
+class BenchOptions:
+    """How to measure.
+
+    `runs` are the timed calls of each kind and file, after `warmup` untimed ones; `threads` are those of each runtime.
+    `cpu` keeps all of it on one CPU. With `duration` each kind is timed for at least so many seconds too, as in
+    MLPerf's single-stream form.
+    """
+
+    runs: int = 1000
+    warmup: int = 50
+    threads: int = 1
+    cpu: int | None = None
+    duration: float | None = None
+
+
+@dataclass(frozen=True)
 class Latency:
-    """One artifact's bare inference call, and its whole call from uint8 pixels to float32 probabilities."""
+    """One file's bare inference call, and its whole call from uint8 pixels to float32 probabilities.
+
+    A call takes `batch` images.
+    """
 
     artifact: Artifact
+    batch: int
     invoke: LatencyStats
     call: LatencyStats
+
+    @property
+    def per_image(self) -> float:
+        """Return the median time of the whole call divided by its images, in µs."""
+        return self.call.p50 / self.batch
 
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All latencies of a folder on one host; `skipped` maps a file's name to the reason.
+    """The latencies of a folder's files on this host, measured side by side; times are in microseconds.
 
-    `before` and `after` are the machine's states around the timed calls; `cpu` is the one that the process was kept on,
-    `duration` the seconds that were asked for.
+    `skipped` maps a file's name to the reason. `before` and `after` are the states of the machine around the timed
+    calls.
     """
 
     manifest: Manifest
     latencies: tuple[Latency, ...]
     skipped: dict[str, str]
-    threads: int
+    options: BenchOptions
     host: Host
     versions: dict[str, str]
     before: State
     after: State
-    cpu: int | None
-    duration: float | None
 
     @property
     def warnings(self) -> list[str]:
-        """What happened to the machine meanwhile that makes the figures doubtful."""
-        return faults(self.before, self.after)
+        """Return a line for each change of the machine that makes the figures doubtful."""
+        return stability_warnings(self.before, self.after)
 
     def slower_than_float(self) -> list[str]:
-        """Say which files take longer than their float32 twins here, by the median of the whole call."""
-        by_name = {latency.artifact.path.name: latency for latency in self.latencies}
+        """Return a line for each file whose median is over that of its float32 counterpart of the same batch."""
         lines = []
         for latency in self.latencies:
-            twin = self.manifest.float32_counterpart(latency.artifact)
-            other = by_name.get(twin.path.name) if twin else None
-            quantized = latency.artifact.precision is not Precision.FLOAT32
-            if quantized and other and latency.call.p50 > 1.05 * other.call.p50:
-                gain = "smaller, not" if latency.artifact.bytes < other.artifact.bytes else "neither smaller nor"
+            artifact, other = latency.artifact, self._float32_of(latency)
+            if other is not None and latency.call.p50 > 1.05 * other.call.p50:
+                gain = "smaller, not" if artifact.bytes < other.artifact.bytes else "neither smaller nor"
                 lines.append(
-                    f"{latency.artifact.path.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as "
+                    f"{artifact.path.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as "
                     f"{other.artifact.path.name} on this host: it is {gain} faster."
                 )
         return lines
 
+    def _float32_of(self, latency: Latency) -> Latency | None:
+        """Return the float32 file of the same format and batch; None for a float32 file, and where there is none."""
+        if latency.artifact.precision is Precision.FLOAT32:
+            return None
+        for other in self.latencies:
+            same = other.artifact.format == latency.artifact.format and other.batch == latency.batch
+            if same and other.artifact.precision is Precision.FLOAT32:
+                return other
+        return None
 
-def bench(
-    folder: Path,
-    runs: int,
-    warmup: int = 50,
-    threads: int = 1,
-    cpu: int | None = None,
-    duration: float | None = None,
-) -> BenchReport:
-    """Time every artifact of a folder at batch 1.
 
-    Args:
-        folder: an export folder.
-        runs: timed calls of each kind and artifact.
-        warmup: untimed calls of each first.
-        threads: of each runtime.
-        cpu: keep all of it on this CPU.
-        duration: time each kind for at least so many seconds, and at least `runs` calls (MLPerf's single-stream form).
+def bench(folder: str | Path, options: BenchOptions = BenchOptions()) -> BenchReport:
+    """Time every file of an export folder on this machine, interleaved, with raw samples kept.
 
     Raises:
-        FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
-        HostError: this is an emulation, or it cannot be pinned to `cpu`.
-        MissingRuntime: no artifact's runtime is installed, or all are for other machines.
+        FolderError, ArtifactError: the folder has no manifest, or a file is not the one that it lists.
+        HostError: this is an emulation, or the process cannot be kept on `options.cpu`.
+        MissingRuntime: no file's runtime is installed, or all files are for other machines.
     """
     if emulated := os.environ.get(EMULATED):
         raise HostError(
             f"this machine is emulated ({emulated}): its time says nothing of the device's. Run bench on the device."
         )
-    with pinned(cpu):
-        return _bench(folder, runs, warmup, threads, cpu, duration)
+    with pinned(options.cpu):
+        return _bench(Path(folder), options)
 
 
-def _bench(folder: Path, runs: int, warmup: int, threads: int, cpu: int | None, duration: float | None) -> BenchReport:
+def _bench(folder: Path, options: BenchOptions) -> BenchReport:
     manifest = Manifest.read(folder)
-    golden = reference.Reference.read(manifest.check(REFERENCE))
+    golden = Reference.read(manifest.check(REFERENCE))
     if not manifest.artifacts:
         raise FolderError(f"{folder} has no artifact to time. Export one: mnist-edge export")
-    skipped, runners, timed = {}, [], []
+    skipped, timed = {}, []
     for artifact in manifest.artifacts:
         artifact.check()
-        if artifact.format not in FORMATS:
-            skipped[artifact.path.name] = f"this version knows no format {artifact.format}"
-        elif target := FORMATS[artifact.format].platform:
-            skipped[artifact.path.name] = f"it is for {target.machine}, of whose speed this host's time says nothing"
-        elif missing := FORMATS[artifact.format].missing():
-            skipped[artifact.path.name] = missing
+        if reason := _not_timed(artifact):
+            skipped[artifact.path.name] = reason
         else:
-            timed.append(artifact)
-            runners.append(FORMATS[artifact.format].open(artifact.path, threads=threads))
+            timed.append((artifact, FORMATS[artifact.format].open(artifact.path, threads=options.threads)))
     if not timed:
         raise MissingRuntime("nothing could be timed: " + "; ".join(dict.fromkeys(skipped.values())))
     calls: dict[str, Callable[[], object]] = {}
-    for artifact, runner in zip(timed, runners, strict=True):
+    for artifact, runner in timed:
         calls[f"{artifact.path.name} invoke"] = runner.invoke
         calls[f"{artifact.path.name} call"] = _whole_call(runner, golden)
-    warm(calls, warmup)
-    before = State.read(cpu)  # now, not earlier: the clock of an idle machine is another one
-    stats = interleave(calls, runs, warmup=0, seconds=duration)
-    after = State.read(cpu)
+    warm(calls, options.warmup)
+    before = State.read(options.cpu)  # now, not earlier: an idle machine has another clock
+    stats = interleave(calls, options.runs, warmup=0, seconds=options.duration)
+    after = State.read(options.cpu)
     return BenchReport(
         manifest=manifest,
         latencies=tuple(
-            Latency(item, stats[f"{item.path.name} invoke"], stats[f"{item.path.name} call"]) for item in timed
+            Latency(item, runner.batch, stats[f"{item.path.name} invoke"], stats[f"{item.path.name} call"])
+            for item, runner in timed
         ),
         skipped=skipped,
-        threads=threads,
+        options=options,
         host=Host.read(),
         versions=runtime_versions(),
         before=before,
         after=after,
-        cpu=cpu,
-        duration=duration,
     )
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """Read the results that `mnist-edge bench` left in a folder; None where it has not run there.
-
-    Raises:
-        FolderError: they are damaged.
-    """
-    path = folder / BENCH
-    if not path.is_file():
-        return None
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for item in content["results"]:
-            for kind in ("invoke", "call"):
-                _ = [float(item[kind][f"{name}_us"]) for name in ("p50", "p90", "p99")]
-        _ = int(content["host"]["cores"]), [*content["notes"], *content.get("warnings", [])]
-        check_origin(content)
-    except DAMAGED as error:
-        raise FolderError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Run mnist-edge bench again."
-        ) from error
-    return content
+def _not_timed(artifact: Artifact) -> str | None:
+    """Return why a file cannot be timed here; None where it can."""
+    file_format = FORMATS.get(artifact.format)
+    if file_format is None:
+        return f"this version knows no format {artifact.format}"
+    if platform := file_format.platform:
+        return f"it is for {platform.machine}, of whose speed this host's time says nothing"
+    return file_format.missing()
 
 
-def check_origin(content: dict[str, Any]) -> None:
-    """Raise TypeError where results do not say, as text, of which files and which machine they are."""
-    named = [item[name] for item in content["results"] for name in ("file", "sha256")]
-    named += [content["host"][name] for name in ("cpu", "machine", "system", "python")]
-    if not all(isinstance(value, str) for value in named):
-        raise TypeError("names that are no text")
-
-
-def _whole_call(runner: Runner, golden: reference.Reference) -> Callable[[], object]:
-    images = cycle([image[None] for image in golden.images[:100]])
-    return lambda: runner.run(next(images))
+def _whole_call(runner: Runner, golden: Reference) -> Callable[[], object]:
+    """Return a call that runs one batch of golden images, others each time."""
+    count = max(1, 100 // runner.batch)
+    places = np.arange(count * runner.batch).reshape(count, runner.batch) % len(golden.images)
+    batches = cycle([golden.images[some] for some in places])
+    return lambda: runner.run(next(batches))

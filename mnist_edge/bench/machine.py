@@ -19,7 +19,7 @@ FLAGS = ("under-voltage", "frequency capped", "throttled", "soft temperature lim
 
 @dataclass(frozen=True)
 class State:
-    """What changes on a machine while it works; None where the system does not tell.
+    """What changes on a machine while it works; None where the system does not say.
 
     `clock` is in MHz, `temperature` in °C; `throttled` is the Raspberry Pi firmware's bit field.
     """
@@ -31,7 +31,7 @@ class State:
 
     @classmethod
     def read(cls, cpu: int | None = None, root: Path = ROOT) -> Self:
-        """Read it from Linux's /sys under `root`: the clock of `cpu`, or of the fastest CPU where none is given."""
+        """Return the state that Linux's /sys under `root` shows, with the clock of `cpu`, or of the fastest CPU."""
         cpus = root / "sys/devices/system/cpu"
         folders = [cpus / f"cpu{cpu}"] if cpu is not None else sorted(cpus.glob("cpu[0-9]*"))
         clocks = [read_number(folder / "cpufreq/scaling_cur_freq") for folder in folders]
@@ -44,17 +44,17 @@ class State:
 
     @property
     def throttled_now(self) -> tuple[str, ...]:
-        """The flags that are set, in words."""
+        """Return the flags that are set, in words."""
         return tuple(name for bit, name in enumerate(FLAGS) if (self.throttled or 0) >> bit & 1)
 
     @property
     def throttled_since_boot(self) -> tuple[str, ...]:
-        """The flags that have been set at any time since the machine started, in words."""
+        """Return the flags that were set at any time since the machine started, in words."""
         return tuple(name for bit, name in enumerate(FLAGS, 16) if (self.throttled or 0) >> bit & 1)
 
 
-def faults(before: State, after: State) -> list[str]:
-    """Say what happened to the machine between two states that makes figures measured there another machine's."""
+def stability_warnings(before: State, after: State) -> list[str]:
+    """Return a line for each change between two states that makes figures measured in between doubtful."""
     lines = []
     if before.clock and after.clock and abs(after.clock / before.clock - 1) > STEADY:
         lines.append(
@@ -64,15 +64,15 @@ def faults(before: State, after: State) -> list[str]:
     if before.governor and after.governor and before.governor != after.governor:
         lines.append(f"the governor changed from {before.governor} to {after.governor} while it was measured.")
     new = set(after.throttled_since_boot) - set(before.throttled_since_boot)
-    seen = {*before.throttled_now, *after.throttled_now, *new}
-    if seen and None not in (before.throttled, after.throttled):
-        names = ", ".join(name for name in FLAGS if name in seen)
+    flags = {*before.throttled_now, *after.throttled_now, *new}
+    if flags and None not in (before.throttled, after.throttled):
+        names = ", ".join(name for name in FLAGS if name in flags)
         lines.append(f"the CPU was slowed down while it was measured: {names}. Mend the power supply or the cooling.")
     return lines
 
 
-def change(before: State, after: State) -> str:
-    """Return two states in one line: `governor ondemand; temperature 48 °C → 61 °C; …`; what is not known is named."""
+def describe_change(before: State, after: State) -> str:
+    """Return two states in one line: `governor ondemand; temperature 48 °C → 61 °C`, and what is not known."""
     known, unknown = [], []
     for name, was, now in (
         ("governor", before.governor, after.governor),
@@ -137,8 +137,8 @@ def _move(thread: int, cpus: set[int]) -> None:
 
 def _throttled(root: Path) -> int | None:
     """Return the firmware's bits: from its file in /sys (a Pi 5 has an address in that path), else from vcgencmd."""
-    found = sorted(root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled"))
-    text = read_line(found[0]) if found else _vcgencmd()
+    paths = sorted(root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled"))
+    text = read_line(paths[0]) if paths else _vcgencmd()
     try:
         return int(text.rpartition("=")[2], 16) if text else None
     except ValueError:

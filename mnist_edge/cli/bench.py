@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.console import console, keep, print_json
+from mnist_edge.cli.console import console, print_json, save_results
 from mnist_edge.cli.options import folder_argument, json_option, verbose_option
 
 RUNS = 1000
@@ -27,7 +27,7 @@ RUNS = 1000
 def command(
     folder: Path, runs: int | None, duration: float | None, warmup: int, threads: int, cpu: int | None, json: bool
 ) -> None:
-    """Time every exported file on this machine: batch 1, interleaved.
+    """Time every exported file on this machine, interleaved; figures are of a call, which takes a batch of images.
 
     Says in what state the machine was, before and after, and warns where it was throttled or its clock changed. The raw
     samples are kept in the folder's bench.json, from which mnist-edge report takes latencies.
@@ -35,7 +35,7 @@ def command(
     \b
     Example: mnist-edge bench exports/cnn
     """
-    from mnist_edge.bench.benchmark import bench
+    from mnist_edge.bench.benchmark import BenchOptions, bench
     from mnist_edge.core.folder import BENCH
     from mnist_edge.report import json as as_json
     from mnist_edge.report import tables as report
@@ -44,9 +44,9 @@ def command(
         raise click.UsageError("--runs and --duration exclude each other.")
     if cpu is not None and threads > 1:
         raise click.UsageError(f"--cpu keeps everything on one CPU; {threads} threads would wait for each other there.")
-    result = bench(folder, runs or RUNS, warmup, threads, cpu, duration)
+    result = bench(folder, BenchOptions(runs or RUNS, warmup, threads, cpu, duration))
     content = as_json.bench(result)
-    keep(content, folder / BENCH)
+    save_results(content, folder / BENCH)
     if json:
         print_json(content)
     else:

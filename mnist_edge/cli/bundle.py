@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.console import say
+from mnist_edge.cli.console import info
 from mnist_edge.cli.options import PATH, folder_argument
 
 TARGETS = ("rpi", "rpi-32bit")
@@ -34,11 +34,11 @@ def command(folder: Path, target: str, wheels: bool, pythons: tuple[str, ...], o
         raise click.UsageError(f"{target} has Python {' and '.join(known)}, not {' or '.join(sorted(unknown))}.")
     path = out or Path(f"{folder.resolve().name}-{target}.tar.gz")
     if wheels:
-        say("Downloading wheels …")
+        info("Downloading wheels …")
     packed = bundle(folder, path, target, [known[name] for name in pythons or known] if wheels else ())
     inside = {artifact.path.name for artifact in packed.artifacts}
     if left_out := [item.path.name for item in Manifest.read(folder).artifacts if item.path.name not in inside]:
-        say(f"Left out, as there is no runtime for them on {target}: {', '.join(left_out)}.")
-    say(f"Wrote {path} ({size(path.stat().st_size)}).")
-    say(f"Next: scp {path} pi@board: && ssh pi@board tar -xzf {path.name}; its README says the rest. Or all in one:")
-    say(f"Next: mnist-edge device run pi@board {folder}{' --wheels' if wheels else ''}")
+        info(f"Left out, as there is no runtime for them on {target}: {', '.join(left_out)}.")
+    info(f"Wrote {path} ({size(path.stat().st_size)}).")
+    info(f"Next: scp {path} pi@board: && ssh pi@board tar -xzf {path.name}; its README says the rest. Or all in one:")
+    info(f"Next: mnist-edge device run pi@board {folder}{' --wheels' if wheels else ''}")

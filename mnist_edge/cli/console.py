@@ -46,16 +46,16 @@ def print_json(content: dict[str, Any]) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
-def keep(content: dict[str, Any], path: Path) -> None:
-    """Leave results in a folder for `report`; one that cannot be written to is no reason to fail."""
+def save_results(content: dict[str, Any], path: Path) -> None:
+    """Write results into a folder for `report`; say so where the folder cannot be written to."""
     from mnist_edge.core.files import write_json
 
     try:
         write_json(path, content)
     except OSError as error:
-        say(f"Note: {path} could not be written ({error.strerror}); mnist-edge report will not show these.")
+        info(f"Note: {path} could not be written ({error.strerror}); mnist-edge report will not show these.")
 
 
-def say(line: str) -> None:
-    """Tell the user something that is not the result, so that standard output stays clean."""
+def info(line: str) -> None:
+    """Print a line on standard error: it is not the result, which standard output holds."""
     click.echo(line, err=True)

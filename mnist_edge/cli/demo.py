@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.console import say
+from mnist_edge.cli.console import info
 from mnist_edge.cli.options import folder_argument
 
 
@@ -33,10 +33,10 @@ def command(folder: Path, port: int, host: str, browser: bool) -> None:
     from mnist_edge.web.site import policy, site
 
     Manifest.read(folder)  # before npm starts
-    pages = site(folder, install(say))
+    pages = site(folder, install(info))
     with Server(host, port, pages, policy(pages)) as server:
         if not server.loopback:
-            say(
+            info(
                 "Warning: whoever is in this network can open the page and load the files, and nothing is encrypted. "
                 "On another device it works while this runs; offline use needs localhost or https."
             )
@@ -48,4 +48,4 @@ def command(folder: Path, port: int, host: str, browser: bool) -> None:
                 webbrowser.open(server.url)
             server.serve_forever()
         except KeyboardInterrupt:
-            say("\nStopped.")
+            info("\nStopped.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.console import console, say
+from mnist_edge.cli.console import console, info
 from mnist_edge.cli.options import FullHelpGroup, check_writable, folder_argument
 
 BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
@@ -46,10 +46,10 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     manifest = Manifest.read(folder)
     codes = []
     for release in releases:
-        userland = prepare(chosen, release, manifest, say)
+        userland = prepare(chosen, release, manifest, info)
         results = folder / DEVICES / f"{board}-debian{release.number}"
         check_writable(results)
-        say(f"{userland.title}, {release}: verifying …")
+        info(f"{userland.title}, {release}: verifying …")
         code, text = verify(userland, folder, images, results, console().width)
         click.echo(text, nl=False)
         codes.append(code)
@@ -88,9 +88,9 @@ def run(
     Manifest.read(folder)
     results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
     check_writable(results)
-    outcome = ssh.run(destination, folder, results, say, wheels, options, console().width)
+    outcome = ssh.run(destination, folder, results, info, wheels, options, console().width)
     click.echo(outcome.text, nl=False)
-    say(f"Results are in {results}. Next: mnist-edge report {folder}")
+    info(f"Results are in {results}. Next: mnist-edge report {folder}")
     if outcome.code:
         ctx.exit(1)
 
@@ -104,5 +104,5 @@ def qemu() -> None:
     """
     from mnist_edge.deploy.emulation.userland import fetch_qemu
 
-    say("Fetching qemu-user …")
+    info("Fetching qemu-user …")
     click.echo(fetch_qemu())

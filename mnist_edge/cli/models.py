@@ -16,9 +16,9 @@ def command(json: bool) -> None:
     """
     from mnist_edge.report import json as as_json
     from mnist_edge.report import tables as report
-    from mnist_edge.training.recipes import MODELS
+    from mnist_edge.training.recipes import RECIPES
 
     if json:
-        print_json(as_json.models(MODELS.values()))
+        print_json(as_json.models(RECIPES.values()))
     else:
-        console().print(report.models_table(MODELS.values()))
+        console().print(report.models_table(RECIPES.values()))

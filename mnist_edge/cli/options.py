@@ -1,12 +1,12 @@
 """What several commands share: options, the console, the dataset, and training with a progress bar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnist_edge.cli.console import say
+from mnist_edge.cli.console import info
 
 if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
@@ -40,6 +40,11 @@ data_option = click.option(
     type=PATH,
     help="An mnist.npz or a folder of IDX files; without it MNIST_EDGE_DATA, the cache, the network.",
 )
+local_data_option = click.option(
+    "--data",
+    type=PATH,
+    help="An mnist.npz or a folder of IDX files; without it MNIST_EDGE_DATA or the cache. Nothing is downloaded.",
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the training."
 )
@@ -51,6 +56,20 @@ tolerance_option = click.option(
 )
 json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
+
+
+class NameOf(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
+    """A name out of those that a function lists, which is called only when the name has to be checked."""
+
+    def __init__(self, kind: str, names: Callable[[], Iterable[str]]) -> None:
+        self.name, self._names = kind, names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, if it is one of them."""
+        names = list(self._names())
+        if value not in names:
+            self.fail(f"there is no {self.name} {value!r}. Choose one of {', '.join(names)}.", param, ctx)
+        return str(value)
 
 
 class FullHelpGroup(click.Group):
@@ -92,32 +111,34 @@ def load_dataset(path: Path | None) -> "Dataset":
     """Load the dataset, and say so where it is not MNIST."""
     from mnist_edge.data import dataset as data
 
-    dataset = data.load(path, say)
+    dataset = data.load_mnist(path, info)
     if not dataset.genuine:
-        say(f"Note: {dataset.source} is {dataset.name}; accuracy floors do not apply.")
+        info(f"Note: {dataset.source} is {dataset.name}; accuracy floors do not apply.")
     return dataset
 
 
-def limits(flags: tuple[str, ...]) -> dict[str, float]:
-    """Return the limits that the user has set: the project's table, and over it the flags."""
+def named_dataset(path: Path | None) -> "Dataset | None":
+    """Return the dataset that the user named; None where none was named."""
+    from mnist_edge.data.dataset import load_local
+
+    return load_local(path) if path is not None else None
+
+
+def overrides(flags: tuple[str, ...]) -> dict[str, float]:
+    """Return the tolerances that the user has set: the project's table, and over it the flags."""
     from mnist_edge.verify.tolerances import from_flags, from_project
 
     return {**from_project(Path.cwd()), **from_flags(flags)}
 
 
-def tell_unused(flags: tuple[str, ...], report: "VerifyReport") -> None:
-    """Say which limits of the command line hold for nothing that was checked."""
+def check_used(path: Path | None, dataset: "Dataset | None", flags: tuple[str, ...], report: "VerifyReport") -> None:
+    """Raise DataError where named data was not used, and say which tolerances of the flags hold for nothing."""
+    from mnist_edge.core.errors import DataError
     from mnist_edge.verify.tolerances import from_flags
 
-    judged = {f"{item.artifact.precision}.{finding.limit.name}" for item in report.results for finding in item.findings}
-    for name in from_flags(flags):
-        if not any(used == name or used.endswith(f".{name}") for used in judged):
-            say(f"Note: --tolerance {name} limits nothing here: no file was checked that it is for.")
-
-
-def refuse_other_data(path: Path | None, dataset: "Dataset | None", report: "VerifyReport") -> None:
-    """Raise DataError where the user named data that is not what the files were exported with."""
-    from mnist_edge.core.errors import DataError
-
-    if path is not None and dataset is not None and report.sample.images is not dataset.test.images:
+    if dataset is not None and report.sample.images is not dataset.test.images:
         raise DataError(f"{path} is {dataset.name}, not what was exported with. Leave --data out, or export again.")
+    used = {f"{item.artifact.precision}.{one.tolerance.name}" for item in report.results for one in item.tolerances}
+    for name in from_flags(flags):
+        if not any(full == name or full.endswith(f".{name}") for full in used):
+            info(f"Note: --tolerance {name} limits nothing here: no file was checked that it is for.")

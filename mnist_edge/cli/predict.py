@@ -1,11 +1,15 @@
 """`mnist-edge predict`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.console import print_json, say
+from mnist_edge.cli.console import info, print_json
 from mnist_edge.cli.options import DEFAULT_FOLDER, PATH, json_option
+
+if TYPE_CHECKING:
+    from mnist_edge.formats.runner import Probabilities
 
 SCHEMA = 1
 
@@ -22,22 +26,32 @@ def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | Non
     Example: mnist-edge predict digit.png --artifact exports/cnn/cnn-int8.tflite
     """
     from mnist_edge.core.errors import PictureError
-    from mnist_edge.predict import choose, predict
+    from mnist_edge.predict import choose, opened
+    from mnist_edge.predict.picture import read
 
     artifact = artifact or choose(DEFAULT_FOLDER)
-    outcomes = list(zip(pictures, predict(list(pictures), artifact), strict=True))
-    good = [(path, outcome) for path, outcome in outcomes if not isinstance(outcome, PictureError)]
-    bad = [outcome for _, outcome in outcomes if isinstance(outcome, PictureError)]
-    if json and good:
-        rows = [{"picture": str(path), "digit": int(row.argmax()), "probabilities": row.tolist()} for path, row in good]
-        errors = [str(error) for error in bad]
-        print_json({"schema": SCHEMA, "artifact": str(artifact), "predictions": rows, "errors": errors})
-    elif not json:
-        for path, row in good:
-            ranked = row.argsort()[::-1]
-            rest = ", ".join(f"{digit} {row[digit]:.1%}" for digit in ranked[1:4])
-            click.echo(f"{path}: {ranked[0]} ({row[ranked[0]]:.1%}; then {rest})")
-    for error in bad:
-        say(f"error: {error}")
-    if bad:
+    predictions: list[dict[str, Any]] = []
+    errors = []
+    with opened(artifact) as run:
+        for picture in pictures:
+            try:
+                row = run(read(picture)[None])[0]
+            except PictureError as error:
+                errors.append({"picture": str(picture), "error": str(error)})
+                continue
+            predictions.append({"picture": str(picture), "digit": int(row.argmax()), "probabilities": row.tolist()})
+            if not json:
+                click.echo(f"{picture}: {_answer(row)}")
+    if json:
+        print_json({"schema": SCHEMA, "artifact": str(artifact), "predictions": predictions, "errors": errors})
+    for item in errors:
+        info(f"error: {item['error']}")
+    if errors:
         ctx.exit(2)
+
+
+def _answer(row: "Probabilities") -> str:
+    """Return the most probable digit and the next three: `7 (99.8%; then 2 0.1%, …)`."""
+    ranked = row.argsort()[::-1]
+    rest = ", ".join(f"{digit} {row[digit]:.1%}" for digit in ranked[1:4])
+    return f"{ranked[0]} ({row[ranked[0]]:.1%}; then {rest})"

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from mnist_edge.cli.console import say
+from mnist_edge.cli.console import info
 from mnist_edge.cli.options import (
     PATH,
-    data_option,
+    check_used,
     folder_argument,
-    limits,
-    refuse_other_data,
-    tell_unused,
+    local_data_option,
+    named_dataset,
+    overrides,
     tolerance_option,
     verbose_option,
 )
@@ -19,7 +19,7 @@ from mnist_edge.cli.options import (
 
 @click.command("report")
 @folder_argument
-@data_option
+@local_data_option
 @tolerance_option
 @click.option("--strict", is_flag=True, help="Exit with 1 also where something had to be skipped.")
 @click.option(
@@ -50,30 +50,28 @@ def command(
     \b
     Example: mnist-edge report exports/cnn
     """
-    from mnist_edge.bench.benchmark import read
     from mnist_edge.cli.options import check_writable
     from mnist_edge.core.files import atomic_write
     from mnist_edge.core.manifest import Manifest
-    from mnist_edge.data.dataset import load_local
-    from mnist_edge.report import devices
+    from mnist_edge.report.devices import read_devices
     from mnist_edge.report.html import render
+    from mnist_edge.report.stored import BenchResults
     from mnist_edge.verify.verify import verify
 
-    given, dataset, target = limits(tolerance), load_local(data), out or folder
-    joined = devices.read(Manifest.read(folder), others)
+    dataset, target = named_dataset(data), out or folder
+    boards = read_devices(Manifest.read(folder), others)
     check_writable(target)
-    result = verify(folder, dataset, given)
-    refuse_other_data(data, dataset, result)
-    tell_unused(tolerance, result)
-    for suffix, text in render(result, read(folder), strict, joined).items():
+    result = verify(folder, dataset, overrides(tolerance))
+    check_used(data, dataset, tolerance, result)
+    for suffix, text in render(result, BenchResults.read(folder), strict, boards).items():
         path = target / f"report{suffix}"
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        say(f"Wrote {path}")
-    failed = [device.name for device in joined if not device.passes(strict)]
+        info(f"Wrote {path}")
+    failed = [device.name for device in boards if not device.passes(strict)]
     if failed:
-        say(f"FAIL on {', '.join(failed)}: {target / 'report.md'} says why.")
-    good = result.passes(strict) and not failed
-    click.echo("PASS" if good else "FAIL")
-    if not good:
+        info(f"FAIL on {', '.join(failed)}: {target / 'report.md'} says why.")
+    passed = result.passes(strict) and not failed
+    click.echo("PASS" if passed else "FAIL")
+    if not passed:
         ctx.exit(1)

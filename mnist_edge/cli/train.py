@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_edge.cli.console import InterruptFlag, console, print_json, say
+from mnist_edge.cli.console import InterruptFlag, console, info, print_json
 from mnist_edge.cli.options import (
     check_writable,
     data_option,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
     from mnist_edge.training.recipes import Recipe
     from mnist_edge.training.store import Trained
+    from mnist_edge.training.trainer import Schedule
 
 
 @click.command("train")
@@ -49,24 +50,24 @@ def command(
     Example: mnist-edge train --model mlp --seed 1
     """
     from mnist_edge.report import tables as report
-    from mnist_edge.training.recipes import recipe
+    from mnist_edge.training.recipes import find_recipe
+    from mnist_edge.training.trainer import Schedule
 
-    chosen = recipe(model)
     folder = out / model
-    trained = train_and_save(chosen, load_dataset(data), folder, seed, epochs, batch_size)
+    trained = train_and_save(find_recipe(model), load_dataset(data), folder, seed, Schedule(epochs, batch_size))
     if json:
         print_json(trained.record)
     else:
         layers: list[str] = []
         trained.model.summary(print_fn=lambda line, **_: layers.append(line), line_length=72)
         console().print(report.training_summary(trained.record, "\n".join(layers)))
-        say(
+        info(
             f"\nWrote {folder}. Next: mnist-edge export --model {model}"
             + (f" --out {out}" if out != Path("exports") else "")
         )
     floor, accuracy = trained.record["floor"], trained.record["test"]["accuracy"]
     if floor is not None and accuracy < floor:
-        say(f"FAIL: test accuracy {accuracy:.4f} is under this recipe's floor {floor}.")
+        info(f"FAIL: test accuracy {accuracy:.4f} is under this recipe's floor {floor}.")
         ctx.exit(1)
 
 
@@ -75,16 +76,16 @@ def train_and_save(
     dataset: "Dataset",
     folder: Path,
     seed: int = 0,
-    epochs: int | None = None,
-    batch_size: int | None = None,
+    schedule: "Schedule | None" = None,
 ) -> "Trained":
     """Train with live accuracy on standard error, then write the folder."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from mnist_edge.training.trainer import train
+    from mnist_edge.training.trainer import Schedule, train
 
     check_writable(folder)
-    total = epochs or recipe.epochs
+    schedule = schedule or Schedule()
+    total = schedule.epochs or recipe.epochs
     err = console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
@@ -95,9 +96,9 @@ def train_and_save(
             figures = " ".join(f"{name} {value:.4f}" for name, value in metrics.items() if "accuracy" in name)
             bar.update(task, description=f"epoch {epoch}/{total}", total=batches, completed=done, figures=figures)
             if ended and not err.is_terminal:
-                say(f"epoch {epoch}/{total} {figures}")
+                info(f"epoch {epoch}/{total} {figures}")
 
-        trained = train(recipe, dataset, seed, epochs, batch_size, show)
+        trained = train(recipe, dataset, seed, schedule, show)
     InterruptFlag.check()
     save(trained, folder)
     return trained
@@ -108,4 +109,4 @@ def save(trained: "Trained", folder: Path) -> None:
     from mnist_edge.training import store
 
     if removed := store.save(trained, folder):
-        say(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")
+        info(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")

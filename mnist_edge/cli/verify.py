@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_edge.cli.console import console, keep, print_json, say
+from mnist_edge.cli.console import console, info, print_json, save_results
 from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
-    data_option,
+    check_used,
     json_option,
-    limits,
-    refuse_other_data,
-    tell_unused,
+    local_data_option,
+    named_dataset,
+    overrides,
     tolerance_option,
     verbose_option,
 )
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command("verify")
 @click.argument("target", type=PATH, default=DEFAULT_FOLDER)
-@data_option
+@local_data_option
 @click.option("--reference", type=PATH, help="A reference.npz, to check a file that we did not export.")
 @click.option("--precision", help="How that file computes, float32 or int8 say; without it, found out.")
 @tolerance_option
@@ -62,73 +62,78 @@ def command(
     Example: mnist-edge verify theirs.onnx --reference exports/cnn/reference.npz
     """
     from mnist_edge.core.folder import VERIFY
-    from mnist_edge.report import json as as_json
-    from mnist_edge.report import junit as xml
+    from mnist_edge.report import json as report_json
+    from mnist_edge.report import junit as report_junit
+    from mnist_edge.report.verify_tables import layers_table, matrix_table, verify_table
 
-    result = _verify(target, data, reference, precision, tolerance, images)
-    if junit is not None:
-        xml.write(result, junit, strict)
-    inside = _layers(result) if layers else None
-    content = as_json.verify(result, strict)
-    if result.manifest is not None:
-        keep(content, target / VERIFY)
-    if json:
-        print_json({**content, **(as_json.layers(*inside) if inside else {})})
+    if reference is None:
+        report = _verify_folder(target, data, precision, tolerance, images)
     else:
-        from mnist_edge.report import verify_tables as report_verify
-
+        if images is not None:
+            raise click.UsageError("--images goes with a folder.")
+        report = _verify_file(target, reference, data, precision, tolerance)
+    if junit is not None:
+        report_junit.write(report, junit, strict)
+    errors, skipped = _layer_errors(report) if layers else ({}, {})
+    content = report_json.verify(report, strict)
+    if report.manifest is not None:
+        save_results(content, target / VERIFY)
+    if json:
+        print_json({**content, **(report_json.layers(errors, skipped) if layers else {})})
+    else:
         screen = console()
-        screen.print(report_verify.verify_table(result, screen.width))
+        screen.print(verify_table(report, screen.width))
         if matrix:
-            screen.print(report_verify.matrix_table(result))
-        if inside:
-            screen.print(report_verify.layers_table(*inside))
-    if not result.passes(strict):
-        if result.passed:
-            say("FAIL: --strict, and something was skipped.")
+            screen.print(matrix_table(report))
+        if layers:
+            screen.print(layers_table(errors, skipped))
+    if not report.passes(strict):
+        if report.passed:
+            info("FAIL: --strict, and something was skipped.")
         ctx.exit(1)
 
 
-def _verify(
-    target: Path,
-    data: Path | None,
-    reference: Path | None,
-    precision: str | None,
-    tolerance: tuple[str, ...],
-    images: int | None,
+def _verify_folder(
+    folder: Path, data: Path | None, precision: str | None, tolerance: tuple[str, ...], images: int | None
+) -> "VerifyReport":
+    from mnist_edge.verify.verify import verify
+
+    if precision is not None:
+        raise click.UsageError("--precision goes with --reference: a folder's manifest knows it.")
+    if folder.is_file():
+        raise click.UsageError(f"{folder} is a file; give the export folder that it is in, or --reference.")
+    if images is not None and data is not None:
+        raise click.UsageError("--images is of the golden images, --data brings others; give one of them.")
+    dataset = named_dataset(data)
+    report = verify(folder, dataset, overrides(tolerance), images)
+    check_used(data, dataset, tolerance, report)
+    return report
+
+
+def _verify_file(
+    path: Path, reference: Path, data: Path | None, precision: str | None, tolerance: tuple[str, ...]
 ) -> "VerifyReport":
     from mnist_edge.core.contract import Precision
-    from mnist_edge.data.dataset import load_local
-    from mnist_edge.verify.verify import verify, verify_file
+    from mnist_edge.verify.verify import verify_file
 
-    given, dataset = limits(tolerance), load_local(data)
-    if reference is None:
-        if precision is not None:
-            raise click.UsageError("--precision goes with --reference: a folder's manifest knows it.")
-        if target.is_file():
-            raise click.UsageError(f"{target} is a file; give the export folder that it is in, or --reference.")
-        if images is not None and data is not None:
-            raise click.UsageError("--images is of the golden images, --data brings others; give one of them.")
-        result = verify(target, dataset, given, images)
-    else:
-        if target.is_dir():
-            raise click.UsageError("--reference goes with one file; a folder has its own.")
-        if images is not None:
-            raise click.UsageError("--images goes with a folder.")
-        if precision is not None and precision not in tuple(Precision):
-            raise click.UsageError(f"there is no precision {precision!r}. Say one of {', '.join(Precision)}.")
-        result = verify_file(target, reference, dataset, Precision(precision) if precision else None, given)
-    refuse_other_data(data, dataset, result)
-    tell_unused(tolerance, result)
-    return result
+    if path.is_dir():
+        raise click.UsageError("--reference goes with one file; a folder has its own.")
+    if precision is not None and precision not in tuple(Precision):
+        raise click.UsageError(f"there is no precision {precision!r}. Say one of {', '.join(Precision)}.")
+    dataset = named_dataset(data)
+    computes = Precision(precision) if precision else None
+    report = verify_file(path, reference, dataset, computes, overrides(tolerance))
+    check_used(data, dataset, tolerance, report)
+    return report
 
 
-def _layers(result: "VerifyReport") -> tuple[dict[str, "tuple[LayerError, ...]"], dict[str, str]]:
-    found, skipped = {}, {}
-    for item in result.results:
-        name = item.artifact.path.name
-        if item.internal_check is not None and item.internal_check.errors:
-            found[name] = item.internal_check.errors
+def _layer_errors(report: "VerifyReport") -> tuple[dict[str, "tuple[LayerError, ...]"], dict[str, str]]:
+    """Return each file's errors by layer, and why others have none."""
+    errors, skipped = {}, {}
+    for item in report.results:
+        name, check = item.artifact.path.name, item.internal_check
+        if check is not None and check.errors:
+            errors[name] = check.errors
         else:
-            skipped[name] = (item.internal_check.unseen if item.internal_check else None) or item.reasons[0]
-    return found, skipped
+            skipped[name] = (check.not_compared if check else None) or item.reasons[0]
+    return errors, skipped

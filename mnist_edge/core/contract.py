@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from mnist_edge.core.typed_json import structure
+
 LABELS = tuple("0123456789")
 
 
@@ -20,10 +22,10 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class IOOptions:
-    """What a user may choose of a file beside its precision.
+    """What a user may choose for a file besides its precision.
 
     `batch` is the number of images a call takes, None for any; `head` is `probabilities` or `logits`; `full_integer`
-    asks for int8 in and out, as microcontrollers and accelerators want it.
+    asks for int8 input and output, as microcontrollers and accelerators need them.
     """
 
     batch: int | None = 1
@@ -32,15 +34,18 @@ class IOOptions:
 
     @property
     def tag(self) -> str:
-        """What a file's name says of ends that are not the default: `-logits`, `-io8`, `-batch4`, `-anybatch`."""
+        """Return the part of a file's name for other options than the default: `-logits`, `-io8`, `-batch4` …"""
         head = "" if self.head == "probabilities" else f"-{self.head}"
         batch = "" if self.batch == 1 else "-anybatch" if self.batch is None else f"-batch{self.batch}"
         return f"{head}{'-io8' if self.full_integer else ''}{batch}"
 
 
+DEFAULT_IO = IOOptions()
+
+
 @dataclass(frozen=True)
 class TensorSpec:
-    """One end of a file: its name, dtype and shape (None is any size), and what its numbers mean.
+    """The input or output of a file: name, dtype, shape (None is any size), and what its numbers mean.
 
     Where `scale` is given, the real number is (stored - zero_point) × scale.
     """
@@ -52,19 +57,11 @@ class TensorSpec:
     scale: float | None = None
     zero_point: int | None = None
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
-        found = cls(**{**content, "shape": tuple(content["shape"])})
-        numbers = [size for size in found.shape if size is not None]
-        scale, zero_point = found.scale, found.zero_point
-        good = all(isinstance(text, str) for text in (found.name, found.dtype, found.meaning))
-        good &= all(type(size) is int and size > 0 for size in numbers) and len(found.shape) > 0
-        good &= scale is None or (type(scale) in (int, float) and 0 < scale < math.inf)
-        good &= zero_point is None or type(zero_point) is int
-        if not good:
-            raise ValueError(f"no input or output can be {content}")
-        return found
+    def check(self) -> None:
+        """Raise ValueError where no tensor can be like this."""
+        sizes_fit = len(self.shape) > 0 and all(size is None or size > 0 for size in self.shape)
+        if not sizes_fit or not (self.scale is None or self.scale > 0):
+            raise ValueError(f"no input or output can be {self}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Contract:
     labels: tuple[str, ...] = LABELS
 
     @classmethod
-    def of(cls, precision: Precision, layout: str, io: IOOptions = IOOptions()) -> Self:
+    def of(cls, precision: Precision, layout: str, io: IOOptions = DEFAULT_IO) -> Self:
         """Return the contract of a precision; `layout` is the format's own, NHWC or NCHW.
 
         The scale and zero point of full-integer logits depend on the network: they are None here.
@@ -96,32 +93,38 @@ class Contract:
         return cls(image, output, layout)
 
     def mismatches(self, specs: tuple[TensorSpec, TensorSpec]) -> list[str]:
-        """Say, one line each, where a file's own ends are not what this promises; raw pixels are steps of 1/255."""
+        """Return a line for each difference between this contract and a file's own input and output."""
         lines = []
         if self.labels != LABELS:
             lines.append(f"the labels are {' '.join(self.labels)}, not {' '.join(LABELS)}")
-        for promised, found in zip((self.input, self.output), specs, strict=True):
+        for promised, actual in zip((self.input, self.output), specs, strict=True):
             for what in ("name", "dtype", "shape"):
-                was, now = getattr(promised, what), getattr(found, what)
+                was, now = getattr(promised, what), getattr(actual, what)
                 if was != now:
                     lines.append(f"the {what} of {promised.name} is {now} in the file, {was} in the contract")
-            if found.scale is None:
+            if actual.scale is None:
                 continue
             scale, zero_point = promised.scale, promised.zero_point
-            if promised.dtype == "uint8" and scale is None:  # raw pixels
+            if promised.dtype == "uint8" and scale is None:  # raw pixels are steps of 1/255
                 scale, zero_point = 1 / 255, 0
-            if scale is not None and not math.isclose(scale, found.scale, rel_tol=1e-6):
+            if scale is not None and not math.isclose(scale, actual.scale, rel_tol=1e-6):
                 lines.append(
-                    f"the scale of {promised.name} is {found.scale:.6g} in the file, {scale:.6g} in the contract"
+                    f"the scale of {promised.name} is {actual.scale:.6g} in the file, {scale:.6g} in the contract"
                 )
-            if zero_point not in (None, found.zero_point):
+            if zero_point not in (None, actual.zero_point):
                 lines.append(
-                    f"the zero point of {promised.name} is {found.zero_point} in the file, {zero_point} in the contract"
+                    f"the zero point of {promised.name} is {actual.zero_point} in the file, {zero_point} in the contract"
                 )
         return lines
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` gave. Raises ValueError, KeyError or TypeError where it is something else."""
-        image, output = (TensorSpec.from_json(content[end]) for end in ("input", "output"))
-        return cls(image, output, content["layout"], tuple(content["labels"]))
+    def from_json(cls, content: Any) -> Self:
+        """Return the contract that `asdict` stored. Raises ValueError where it is something else."""
+        contract = structure(content, cls)
+        contract.check()
+        return contract
+
+    def check(self) -> None:
+        """Raise ValueError where no file can be like this."""
+        self.input.check()
+        self.output.check()

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,25 +133,25 @@ class Interval:
     high: float
     p: float
 
-    @classmethod
-    def of(cls, found: Comparison) -> Self | None:
-        """Return the exact interval (Clopper and Pearson over the images on which just one of the two is right).
-
-        None where SciPy is not installed, as on a device.
-        """
-        if not installed("scipy"):
-            return None
-        changed = found.lost + found.gained
-        if not changed:
-            return cls(0.0, 0.0, 1.0)
-        from scipy.stats import binomtest
-
-        test = binomtest(found.lost, changed)
-        share = test.proportion_ci(confidence_level=0.95, method="exact")
-        low, high = (100 * changed * (2 * end - 1) / found.count for end in (share.low, share.high))
-        return cls(float(low), float(high), float(test.pvalue))
-
     @property
     def within_noise(self) -> bool:
         """Return whether the interval holds 0: so many images may change sides by chance."""
         return self.low <= 0 <= self.high
+
+
+def mcnemar_interval(comparison: Comparison) -> Interval | None:
+    """Return the exact interval of a drop: Clopper and Pearson over the images on which just one of the two is right.
+
+    None where SciPy is not installed, as on a device.
+    """
+    if not installed("scipy"):
+        return None
+    changed = comparison.lost + comparison.gained
+    if not changed:
+        return Interval(0.0, 0.0, 1.0)
+    from scipy.stats import binomtest
+
+    test = binomtest(comparison.lost, changed)
+    share = test.proportion_ci(confidence_level=0.95, method="exact")
+    low, high = (100 * changed * (2 * end - 1) / comparison.count for end in (share.low, share.high))
+    return Interval(float(low), float(high), float(test.pvalue))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +58,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The training and the test digits, and where they were found."""
+    """The training and the test digits, and where they come from."""
 
     train: Digits
     test: Digits
@@ -65,7 +66,7 @@ class Dataset:
 
     @property
     def arrays(self) -> Arrays:
-        """The four arrays, as a file holds them."""
+        """Return the four arrays, as a file holds them."""
         return Arrays(self.train.images, self.train.labels, self.test.images, self.test.labels)
 
     @cached_property
@@ -75,36 +76,30 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """MNIST, or that it is not, with what tells it apart."""
+        """Return `MNIST`, or that it is not, with the digest of its test set."""
         return "MNIST" if self.genuine else f"not MNIST (test set {self.test.digest[:12]})"
 
 
 def cache_file() -> Path:
-    """Where a downloaded dataset is kept."""
+    """Return where a downloaded dataset is kept."""
     from platformdirs import user_cache_path
 
     return user_cache_path("mnist-edge") / "mnist.npz"
 
 
-def load(path: Path | None = None, notify: Callable[[str], None] = lambda line: None) -> Dataset:
-    """Load the dataset from `path`, else `MNIST_EDGE_DATA`, else our cache, else the network.
+def load_mnist(path: str | Path | None = None, notify: Callable[[str], None] = lambda line: None) -> Dataset:
+    """Return the dataset from `path`, else `MNIST_EDGE_DATA`, else our cache, else the network.
 
     Args:
         path: an `mnist.npz` or a folder of IDX files.
-        notify: told, in one line, before a download starts.
+        notify: called with one line before a download starts.
 
     Raises:
         DataError: the named data cannot be used, or no source has any; the message names all that was tried.
     """
-    tried = []
-    try:
-        if found := load_local(path):
-            return found
-        tried.append(f"the cache {cache_file()} (nothing there)")
-    except DataError as error:
-        if path is not None or os.environ.get(VARIABLE):
-            raise  # the user named it: nothing else will do
-        tried.append(f"the cache ({error})")
+    if dataset := load_local(path):
+        return dataset
+    tried = [f"the cache {cache_file()} ({'damaged' if cache_file().is_file() else 'nothing there'})"]
     for name, download in SOURCES.items():
         notify(f"MNIST is not in the cache; trying {name} …")
         try:
@@ -120,17 +115,21 @@ def load(path: Path | None = None, notify: Callable[[str], None] = lambda line: 
     raise DataError(f"no MNIST found. Tried {'; '.join(tried)}. {WAY_OUT}")
 
 
-def load_local(path: Path | None = None) -> Dataset | None:
-    """Load the dataset without the network: from `path`, `MNIST_EDGE_DATA` or the cache; None where none is."""
+def load_local(path: str | Path | None = None) -> Dataset | None:
+    """Return the dataset from `path`, `MNIST_EDGE_DATA` or the cache; None where only the network has it.
+
+    A damaged cache counts as none. Raises DataError where the data that was named cannot be used.
+    """
     variable = os.environ.get(VARIABLE)
-    if path is None and variable:
-        path = Path(variable)
-    if path is None:
-        return _read(cache_file()) if cache_file().is_file() else None
-    if not path.exists():
-        origin = f"{VARIABLE}: " if variable and str(path) == variable else ""
-        raise DataError(f"{origin}{path} does not exist. {WAY_OUT}")
-    return _read(path)
+    named = path or variable
+    if not named:
+        with suppress(DataError):
+            return _read(cache_file()) if cache_file().is_file() else None
+        return None
+    if not Path(named).exists():
+        origin = f"{VARIABLE}: " if path is None else ""
+        raise DataError(f"{origin}{named} does not exist. {WAY_OUT}")
+    return _read(Path(named))
 
 
 def _read(path: Path) -> Dataset:
@@ -140,7 +139,7 @@ def _read(path: Path) -> Dataset:
 
 
 def _checked(arrays: Arrays, source: str) -> Dataset:
-    """Refuse what does not have MNIST's form."""
+    """Return the dataset that the arrays hold. Raises DataError where they do not have MNIST's form."""
     for part, images, labels in (("training", *arrays[:2]), ("test", *arrays[2:])):
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
             raise DataError(
@@ -157,7 +156,7 @@ def _checked(arrays: Arrays, source: str) -> Dataset:
 
 
 def split(count: int, validation: float | None, random_state: int | None) -> tuple[Indices, Indices]:
-    """Split training indices as scikit-learn's `train_test_split` does.
+    """Return a split of training indices as scikit-learn's `train_test_split` does.
 
     Args:
         count: how many training images there are.
@@ -177,10 +176,10 @@ def split(count: int, validation: float | None, random_state: int | None) -> tup
 
 
 def balanced(labels: Bytes, among: Indices, per_class: int, seed: int) -> Indices:
-    """Choose `per_class` indices of each class out of `among`, the same ones for the same seed, in rising order.
+    """Return `per_class` indices of each class out of `among`, the same ones for the same seed, in rising order.
 
     A class with fewer members gives all it has.
     """
     rng = np.random.default_rng(seed)
-    chosen = [rng.permutation(among[labels[among] == digit])[:per_class] for digit in range(10)]
-    return np.sort(np.concatenate(chosen))
+    selected = [rng.permutation(among[labels[among] == digit])[:per_class] for digit in range(10)]
+    return np.sort(np.concatenate(selected))

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 from mnist_edge.core.errors import DataError
@@ -23,8 +24,8 @@ def from_keras_host() -> Arrays:
     try:
         with urllib.request.urlopen(KERAS_URL, timeout=CONNECT_SECONDS) as answer:
             content = answer.read()
-    except OSError as error:  # URLError, HTTPError and time-outs are OSErrors
-        raise DataError(f"{getattr(error, 'reason', error)}") from error
+    except (OSError, HTTPException) as error:  # URLError, HTTPError and time-outs are OSErrors
+        raise DataError(f"{getattr(error, 'reason', error) or type(error).__name__}") from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mnist.npz"
         path.write_bytes(content)

@@ -58,7 +58,7 @@ def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
 
 def pinned(manifest: Manifest, system: System) -> list[str]:
     """Return the requirements of our package and the runtimes on a system, in the versions that exported the files."""
-    versions = manifest.about.get("versions", {})
+    versions = {name: version for item in manifest.artifacts for name, version in item.versions.items()}
     wanted = requirements()
     for packages in runtimes(manifest, system).values():
         wanted |= {re.split("[<=]", package)[0]: package for package in packages}

@@ -1,1 +1,93 @@
-"""Keras model → export folder."""
+"""Keras model → export folder. `export` here is the public function; the command `mnist-edge export` does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_edge.core.contract import DEFAULT_IO, IOOptions, Precision
+
+if TYPE_CHECKING:
+    from mnist_edge.data.dataset import Dataset
+    from mnist_edge.export.exporter import Exported
+    from mnist_edge.export.plan import ExportPlan
+    from mnist_edge.export.tuning import Budget
+    from mnist_edge.training.store import Trained
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export` may be asked beside precisions.
+
+    `formats` are names, all where it is empty; `io` is the batch, head and dtype of input and output; `max_drop` are
+    the accuracy points that int8 may lose on held-out training images, None for no search.
+    """
+
+    formats: tuple[str, ...] = ()
+    io: IOOptions = DEFAULT_IO
+    max_drop: float | None = None
+
+
+def export(
+    model: Trained | str | Path | Any,
+    folder: str | Path,
+    precisions: Iterable[str] = ("float32", "int8"),
+    dataset: Dataset | None = None,
+    options: ExportOptions = ExportOptions(),
+) -> Path:
+    """Export a Keras model to a folder, and return the folder.
+
+    Args:
+        model: what `train` returned, a Keras model, or the path of a `.keras` file; float32 `[N, 28, 28, 1]` in [0, 1]
+        →
+            ten probabilities or logits.
+        folder: the export folder, `exports/cnn`; its name is the model's.
+        precisions: of float32, float16, dynamic, int8 and int16x8.
+        dataset: for calibration and test; that of `train`, or what `load_mnist` returns, where it is None.
+        options: formats, input and output, a budget for int8.
+
+    Raises:
+        ModelError, ArtifactError: the model cannot be used.
+        UnsupportedPrecision, ConversionError, MissingRuntime: a file cannot be written.
+        DataError: there is no dataset, or it is not the one that the model was trained on.
+    """
+    from mnist_edge.data.dataset import load_mnist
+    from mnist_edge.export.plan import plan_export
+    from mnist_edge.export.tuning import Budget
+    from mnist_edge.training import store
+    from mnist_edge.training.trainer import adopt
+
+    folder = Path(folder)
+    plan = plan_export(map(Precision, precisions), options.formats, options.io)
+    trained = model if isinstance(model, store.Trained) else None
+    dataset = dataset or (trained and trained.dataset) or load_mnist()
+    trained = trained or adopt(Path(model) if isinstance(model, str) else model, dataset)
+    if not store.holds(folder, trained):
+        store.save(trained, folder)
+    budget = None if options.max_drop is None else Budget(options.max_drop)
+    export_folder(folder, dataset, plan, budget, trained=trained)
+    return folder
+
+
+def export_folder(
+    folder: Path,
+    dataset: Dataset,
+    plan: ExportPlan,
+    budget: Budget | None = None,
+    *,
+    trained: Trained | None = None,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> Exported:
+    """Tune and export the model that a folder holds, as `load_inputs`, `tune` and `export_files` say."""
+    from mnist_edge.export.exporter import export_files
+    from mnist_edge.export.inputs import load_inputs
+    from mnist_edge.export.tuning import tune
+
+    inputs = load_inputs(folder, dataset, trained)
+    tuned = None
+    if budget is not None:
+        on_progress(f"Looking for int8 within {budget.max_drop} points of Keras on held-out training images …")
+        tuned = tune(inputs, plan, budget, on_progress)
+    return export_files(inputs, plan, tuned, lambda name: on_progress(f"Converting {name} …"))

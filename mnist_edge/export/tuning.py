@@ -1,11 +1,11 @@
-"""Choose how to quantize: within a budget of accuracy, and if asked the fastest on this host.
+"""Chooses how to quantize: within a budget of accuracy, and if asked the fastest on this host.
 
 Every figure here is over held-out training images. No test image is looked at.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from mnist_edge.bench.timing import interleave
 from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.metrics import compare
-from mnist_edge.data.dataset import Dataset
-from mnist_edge.export.exporter import Source
+from mnist_edge.export.inputs import ExportInputs
+from mnist_edge.export.plan import ExportPlan
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Quantization, Request, TuningResult
 from mnist_edge.formats.keras.model import predict
@@ -23,44 +23,53 @@ from mnist_edge.formats.keras.model import predict
 RUNS = 500
 
 
-class Bench:
+@dataclass(frozen=True)
+class Budget:
+    """The accuracy points that int8 may lose on held-out images, and whether to take the fastest within them."""
+
+    max_drop: float
+    by_latency: bool = False
+
+
+class Tuner:
     """Tries quantizations of one model in one format."""
 
     def __init__(
-        self, start: Source, dataset: Dataset, format_name: str, io: IOOptions, tell: Callable[[str], None]
+        self, inputs: ExportInputs, format_name: str, io: IOOptions, on_progress: Callable[[str], None]
     ) -> None:
-        self._format, self._io, self._tell = FORMATS[format_name], io, tell
-        self._start, self._dataset = start, dataset
-        self._images, self._labels = dataset.train.images[start.held_out], dataset.train.labels[start.held_out]
-        self._keras = predict(start.model, self._images)
-        self.layers = sum(1 for layer in start.model.layers if hasattr(layer, "kernel"))
+        self._format, self._io, self._on_progress = FORMATS[format_name], io, on_progress
+        self._inputs, train = inputs, inputs.dataset.train
+        self._images, self._labels = train.images[inputs.held_out], train.labels[inputs.held_out]
+        self._keras = predict(inputs.model, self._images)
+        self.layers = sum(1 for layer in inputs.model.layers if hasattr(layer, "kernel"))
         self.methods = self._format.methods
         self.tried: list[dict[str, Any]] = []
 
     def write(self, quantization: Quantization, path: Path) -> None:
         """Export one candidate."""
-        calibration = self._dataset.train.images[self._start.calibration]
-        self._format.export(self._start.model, path, Request(Precision.INT8, calibration, {}, self._io, quantization))
+        request = Request(Precision.INT8, self._inputs.calibration_images, {}, self._io, quantization)
+        self._format.export(self._inputs.model, path, request)
 
     def drop(self, quantization: Quantization) -> float:
         """Return the accuracy in points that a candidate loses against Keras; infinite where it cannot be exported."""
         for earlier in self.tried:
             if earlier["quantization"] == asdict(quantization):
                 return _drop(earlier)
-        found: dict[str, Any] = {"quantization": asdict(quantization), "drop": None}
+        attempt: dict[str, Any] = {"quantization": asdict(quantization), "drop": None}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"candidate{self._format.suffix}"
             try:
                 self.write(quantization, path)
                 with self._format.open(path) as runner:
                     compared = compare(self._keras, runner.run(self._images), self._labels)
-                found.update(drop=round(compared.drop, 4), flips=len(compared.flips))
+                attempt.update(drop=round(compared.drop, 4), flips=len(compared.flips))
             except ConversionError as error:
-                found["reason"] = str(error)
-        self.tried.append(found)
-        outcome = "cannot be exported" if found["drop"] is None else f"{found['drop']:+.2f} points on held-out images"
-        self._tell(f"  {self._format.name} {in_words(quantization)}: {outcome}")
-        return _drop(found)
+                attempt["reason"] = str(error)
+        self.tried.append(attempt)
+        drop = attempt["drop"]
+        outcome = "cannot be exported" if drop is None else f"{drop:+.2f} points on held-out images"
+        self._on_progress(f"  {self._format.name} {quantization_text(quantization)}: {outcome}")
+        return _drop(attempt)
 
     def times(self, candidates: list[Quantization]) -> list[float]:
         """Return each candidate's median time of the whole call in µs, all measured side by side."""
@@ -74,78 +83,68 @@ class Bench:
         return [stats[str(index)].p50 for index in range(len(candidates))]
 
 
-def _drop(tried: dict[str, Any]) -> float:
+def _drop(attempt: dict[str, Any]) -> float:
     """Return the drop of an attempt in points; infinite where the file could not be exported."""
-    return float("inf") if tried["drop"] is None else float(tried["drop"])
+    return float("inf") if attempt["drop"] is None else float(attempt["drop"])
 
 
-def in_words(quantization: Quantization) -> str:
-    """Return a candidate in words."""
+def quantization_text(quantization: Quantization) -> str:
+    """Return a quantization in words: `minmax, per-channel, layers [0] in float`."""
     layers = f", layers {list(quantization.float_layers)} in float" if quantization.float_layers else ""
     return f"{quantization.method}, {'per-channel' if quantization.per_channel else 'per-tensor'}{layers}"
 
 
-def search(
-    start: Source,
-    dataset: Dataset,
-    formats: Iterable[str],
-    io: IOOptions,
-    max_drop: float,
-    by_latency: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
+def tune(
+    inputs: ExportInputs, plan: ExportPlan, budget: Budget, on_progress: Callable[[str], None] = lambda line: None
 ) -> dict[str, TuningResult]:
-    """Choose a quantization for each format: within `max_drop`, and the fastest such on this host if `by_latency`.
+    """Return a quantization within the budget for each format that the plan writes int8 files of.
 
     Raises:
-        ConversionError: nothing holds the budget.
+        ConversionError: none holds the budget.
     """
-    choose = fastest if by_latency else within
-    return {name: choose(Bench(start, dataset, name, io, tell), max_drop) for name in formats}
+    choose = fastest if budget.by_latency else first_within
+    return {name: choose(Tuner(inputs, name, plan.io, on_progress), budget.max_drop) for name in plan.int8_formats}
 
 
-def within(bench: Bench, max_drop: float) -> TuningResult:
-    """Find a quantization within a budget: the calibration methods in turn, then the layer that costs most in float.
-
-    Args:
-        bench: the model and format.
-        max_drop: accuracy points against Keras on held-out training images.
+def first_within(tuner: Tuner, max_drop: float) -> TuningResult:
+    """Return a quantization within a budget: the calibration methods in turn, then the costliest layers in float.
 
     Raises:
         ConversionError: not even the last attempt holds the budget.
     """
-    candidates = [Quantization(method=method) for method in bench.methods]
+    candidates = [Quantization(method=method) for method in tuner.methods]
     for candidate in candidates:
-        if bench.drop(candidate) <= max_drop:
-            return TuningResult(candidate, tuple(bench.tried))
-    best = min(candidates, key=bench.drop)
-    while len(best.float_layers) < bench.layers:
-        left = [index for index in range(bench.layers) if index not in best.float_layers]
+        if tuner.drop(candidate) <= max_drop:
+            return TuningResult(candidate, tuple(tuner.tried))
+    best = min(candidates, key=tuner.drop)
+    while len(best.float_layers) < tuner.layers:
+        left = [index for index in range(tuner.layers) if index not in best.float_layers]
         best = min(
-            (replace(best, float_layers=tuple(sorted([*best.float_layers, index]))) for index in left), key=bench.drop
+            (replace(best, float_layers=tuple(sorted([*best.float_layers, index]))) for index in left), key=tuner.drop
         )
-        if bench.drop(best) <= max_drop:
-            return TuningResult(best, tuple(bench.tried))
-    lowest = min(map(_drop, bench.tried))
+        if tuner.drop(best) <= max_drop:
+            return TuningResult(best, tuple(tuner.tried))
+    lowest = min(map(_drop, tuner.tried))
     raise ConversionError(
         f"no int8 quantization stays within {max_drop} points of Keras on held-out training images: "
-        f"{len(bench.tried)} were tried, the best loses {lowest:.2f}. Raise --max-drop, or export float16."
+        f"{len(tuner.tried)} were tried, the best loses {lowest:.2f}. Raise --max-drop, or export float16."
     )
 
 
-def fastest(bench: Bench, max_drop: float) -> TuningResult:
-    """Measure candidates on this host and give the fastest within the budget.
+def fastest(tuner: Tuner, max_drop: float) -> TuningResult:
+    """Return the fastest quantization on this host within a budget.
 
     The candidates are each calibration method, per-channel and per-tensor, and each layer left in float.
 
     Raises:
         ConversionError: none is within the budget.
     """
-    candidates = [Quantization(method, per_channel) for method in bench.methods for per_channel in (True, False)]
-    candidates += [Quantization(float_layers=(index,)) for index in range(bench.layers)]
-    good = [candidate for candidate in candidates if bench.drop(candidate) <= max_drop]
-    if not good:
-        return within(bench, max_drop)
-    times = bench.times(good)
-    for candidate, time in zip(good, times, strict=True):
-        next(item for item in bench.tried if item["quantization"] == asdict(candidate))["p50_us"] = round(time, 2)
-    return TuningResult(good[times.index(min(times))], tuple(bench.tried))
+    candidates = [Quantization(method, per_channel) for method in tuner.methods for per_channel in (True, False)]
+    candidates += [Quantization(float_layers=(index,)) for index in range(tuner.layers)]
+    selected = [candidate for candidate in candidates if tuner.drop(candidate) <= max_drop]
+    if not selected:
+        return first_within(tuner, max_drop)
+    times = tuner.times(selected)
+    for candidate, time in zip(selected, times, strict=True):
+        next(item for item in tuner.tried if item["quantization"] == asdict(candidate))["p50_us"] = round(time, 2)
+    return TuningResult(selected[times.index(min(times))], tuple(tuner.tried))

@@ -1,46 +1,77 @@
-"""The stage `predict`: pictures in, digits with probabilities out, with one runtime and nothing heavier."""
+"""The stage `predict`: images or pictures in, probabilities out, with one runtime and nothing heavier."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
-from mnist_edge.core.manifest import Manifest, find_artifact
+from mnist_edge.core.manifest import check_listed, stored_entries
 from mnist_edge.formats import FORMATS, format_of
-from mnist_edge.formats.runner import Probabilities
-from mnist_edge.predict.picture import read as read_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnist_edge.formats.runner import Images, Probabilities
+
+
+def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | Path) -> Probabilities:
+    """Return the probabilities of images or pictures, float32 `[N, 10]`.
+
+    Args:
+        images: uint8 `[N, 28, 28]` or `[28, 28]`, 0 black to 255 white, white on black as in MNIST; or the path of a
+            picture, or several, each of one digit: any size, dark on light or light on dark.
+        artifact: a `.tflite`, `.onnx`, `.c` or `.keras` file, or an export folder, whose int8 file is taken.
+
+    Raises:
+        PictureError: an image is not of that form, or a picture cannot be read or shows no digit.
+        ArtifactError, FolderError: the file is damaged, or not what its manifest says.
+        MissingRuntime: the runtime of the file is not installed.
+    """
+    path = Path(artifact)
+    with opened(choose(path) if path.is_dir() else path) as run:
+        return run(_pixels(images))
+
+
+@contextmanager
+def opened(artifact: Path) -> Iterator[Callable[[Images], Probabilities]]:
+    """Yield the function of an opened file: uint8 `[N, 28, 28]` → float32 `[N, 10]`. Raises as `predict` does."""
+    check_listed(artifact)
+    with format_of(artifact).open(artifact) as runner:
+        yield runner.run
 
 
 def choose(folder: Path) -> Path:
-    """Choose the artifact of a folder to predict with: int8 before others, of a format whose runtime is installed.
+    """Return the artifact of a folder to predict with: int8 before others, of a format whose runtime is installed.
 
     Raises:
         FolderError: no manifest, or no artifact.
         MissingRuntime: no artifact's runtime is installed.
     """
-    manifest = Manifest.read(folder)
-    if not manifest.artifacts:
+    entries = stored_entries(folder)
+    if not entries:
         raise FolderError(f"{folder} has no artifact. Export one: mnist-edge export")
     missing = []
-    for artifact in sorted(manifest.artifacts, key=lambda item: item.precision is not Precision.INT8):
-        reason = FORMATS[artifact.format].missing() if artifact.format in FORMATS else "unknown format"
+    for entry in sorted(entries, key=lambda item: item["precision"] != Precision.INT8):
+        reason = FORMATS[entry["format"]].missing() if entry["format"] in FORMATS else "unknown format"
         if reason is None:
-            return artifact.path
+            return folder / Path(entry["file"]).name
         missing.append(reason)
     raise MissingRuntime("; ".join(dict.fromkeys(missing)))
 
 
-def predict(pictures: list[Path], artifact: Path) -> list[Probabilities | PictureError]:
-    """Classify picture files: for each, float32 `[10]`, or why it cannot be read or shows no digit.
+def _pixels(images: Images | str | Path | Sequence[str | Path]) -> Images:
+    """Return images or pictures as uint8 `[N, 28, 28]`. Raises PictureError."""
+    if not isinstance(images, np.ndarray):
+        from mnist_edge.predict.picture import read
 
-    Raises:
-        ArtifactError, MissingRuntime: as the format's `open` says.
-    """
-    find_artifact(artifact)
-    outcomes: list[Probabilities | PictureError] = []
-    with format_of(artifact).open(artifact) as runner:
-        for picture in pictures:
-            try:
-                outcomes.append(runner.run(read_picture(picture)[None])[0])
-            except PictureError as error:
-                outcomes.append(error)
-    return outcomes
+        paths = [images] if isinstance(images, str | Path) else images
+        return np.stack([read(Path(path)) for path in paths]) if paths else np.empty((0, 28, 28), np.uint8)
+    if images.dtype != np.uint8 or images.shape[-2:] != (28, 28) or images.ndim not in (2, 3):
+        raise PictureError(f"images are {images.dtype} {list(images.shape)}; give uint8 [N, 28, 28] or [28, 28].")
+    return images.reshape(-1, 28, 28)

@@ -1,19 +1,19 @@
-"""Results → plain dicts for JSON: the same facts as the tables, with a schema number."""
+"""Results as plain dicts for JSON: the same facts as the tables, with a schema number."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mnist_edge.bench.benchmark import BenchReport, Latency
+from mnist_edge.bench.benchmark import BenchReport
 from mnist_edge.bench.machine import State
+from mnist_edge.bench.timing import LatencyStats
+from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description
 from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.layer_errors import LayerError
 from mnist_edge.verify.result import ArtifactResult, VerifyReport
-
-SCHEMA = 1
 
 
 def models(recipes: Iterable[Recipe]) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
         "notes": result.notes,
         "diagnosis": result.diagnosis and asdict(result.diagnosis),
         "tolerances": [
-            {**asdict(finding.limit), "unit": finding.limit.unit, "smallest_that_passes": finding.measured}
-            for finding in result.findings
+            {**asdict(finding.tolerance), "unit": finding.tolerance.unit, "smallest_that_passes": finding.measured}
+            for finding in result.tolerances
         ],
         "comparison": found and {**asdict(found), "drop": found.drop},
         "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
@@ -107,31 +107,23 @@ def _clean(content: Any) -> Any:
 
 
 def bench(report: BenchReport) -> dict[str, Any]:
-    """Return all figures with the raw samples."""
-
-    def stats(latency: Latency) -> dict[str, Any]:
-        return {
-            name: {
-                "p50_us": timed.p50,
-                "p90_us": timed.p90,
-                "p99_us": timed.p99,
-                "min_us": timed.minimum,
-                "runs": timed.runs,
-                "every": timed.every,
-                "seconds": timed.seconds,
-                "samples_ns": timed.samples_ns.tolist(),
-            }
-            for name, timed in (("invoke", latency.invoke), ("call", latency.call))
-        }
-
+    """Return all figures with the raw samples; `BenchResults` reads it."""
     return {
         "schema": SCHEMA,
         "model": report.manifest.model,
-        "threads": report.threads,
-        "cpu": report.cpu,
-        "duration_s": report.duration,
+        "threads": report.options.threads,
+        "cpu": report.options.cpu,
+        "duration_s": report.options.duration,
         "results": [
-            {"file": item.artifact.path.name, "sha256": item.artifact.sha256, **stats(item)}
+            {
+                "file": item.artifact.path.name,
+                "sha256": item.artifact.sha256,
+                "batch": item.batch,
+                "us_per_image": item.per_image,
+                "images_per_second": 1e6 / item.per_image,
+                "invoke": _stats(item.invoke),
+                "call": _stats(item.call),
+            }
             for item in report.latencies
         ],
         "skipped": report.skipped,
@@ -141,6 +133,19 @@ def bench(report: BenchReport) -> dict[str, Any]:
         "after": _state(report.after),
         "host": asdict(report.host),
         "versions": report.versions,
+    }
+
+
+def _stats(stats: LatencyStats) -> dict[str, Any]:
+    return {
+        "p50_us": stats.p50,
+        "p90_us": stats.p90,
+        "p99_us": stats.p99,
+        "min_us": stats.minimum,
+        "runs": stats.runs,
+        "every": stats.every,
+        "seconds": stats.seconds,
+        "samples_ns": stats.samples_ns.tolist(),
     }
 
 

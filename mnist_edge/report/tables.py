@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_edge.bench.benchmark import BenchReport
-from mnist_edge.bench.machine import change
+from mnist_edge.bench.machine import describe_change
 from mnist_edge.core.contract import LABELS, Contract, Precision
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Manifest
@@ -27,7 +27,7 @@ STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Start a table; the first column is text and the others are right-aligned."""
-    made = Table(
+    rows = Table(
         box=box.SIMPLE_HEAD,
         title=title,
         title_justify="left",
@@ -37,38 +37,38 @@ def table(*columns: str, title: str | None = None) -> Table:
         show_edge=False,
     )
     for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left", no_wrap=index == 0, overflow="fold")
-    return made
+        rows.add_column(column, justify="right" if index else "left", no_wrap=index == 0, overflow="fold")
+    return rows
 
 
 def models_table(recipes: Collection[Recipe]) -> RenderableType:
-    """Show the recipes."""
-    made = table("model", "params", "MACs", "reported", "notebook")
+    """Return the recipes."""
+    rows = table("model", "params", "MACs", "reported", "notebook")
     for recipe in recipes:
-        made.add_row(
+        rows.add_row(
             recipe.name,
             f"{recipe.parameters:,}",
             f"{recipe.macs:,}",
             f"{recipe.reported:.2%}",
             recipe.notebook,
         )
-    return Group(made, *(Text(f"{recipe.name}: {recipe.network}", style="dim") for recipe in recipes))
+    return Group(rows, *(Text(f"{recipe.name}: {recipe.network}", style="dim") for recipe in recipes))
 
 
 def formats_table(formats: Collection[Format]) -> RenderableType:
-    """Show formats beside precisions, with what is missing below."""
-    made = table("precision", *(item.name for item in formats))
+    """Return formats beside precisions, with what is missing below."""
+    rows = table("precision", *(item.name for item in formats))
     notes = []
     for precision in Precision:
-        made.add_row(precision, *("yes" if precision in item.precisions else "no" for item in formats))
+        rows.add_row(precision, *("yes" if precision in item.precisions else "no" for item in formats))
     for item in formats:
         notes += [f"no {precision} in {item.name}: {reason}" for precision, reason in item.unsupported.items()]
         notes.append(f"{item.name} runtime: {item.missing() or 'installed'}")
-    return Group(made, *(Text(note, style="dim") for note in notes))
+    return Group(rows, *(Text(note, style="dim") for note in notes))
 
 
 def training_summary(record: dict[str, Any], layers: str) -> RenderableType:
-    """Show what `training.json` says: layers, test loss and accuracy, classification report, confusion matrix."""
+    """Return what `training.json` says: layers, test loss and accuracy, classification report, confusion matrix."""
     test, parts = record["test"], record["split"]
     confusion = table("true \\ said", *LABELS, title="Confusion matrix, test images")
     for digit, row in zip(LABELS, test["confusion"], strict=True):
@@ -102,13 +102,13 @@ def difference(value: float) -> str:
 
 
 def export_table(manifest: Manifest, width: int = 80) -> Table:
-    """Show the artifacts: size, compression against float32 of the same format, and on a wide terminal the ends."""
+    """Return the artifacts: size, compression against float32, and on a wide terminal input and output."""
     columns = ("file", "size", "vs float32", "input", "output")
     shown = len(columns) if width >= max(len(item.path.name) for item in manifest.artifacts) + 59 else 3
-    made = table(*columns[:shown])
+    rows = table(*columns[:shown])
     for artifact in manifest.artifacts:
-        twin = manifest.float32_counterpart(artifact)
-        ratio = twin.bytes / artifact.bytes if twin else 1.0
+        other = manifest.float32_counterpart(artifact)
+        ratio = other.bytes / artifact.bytes if other else 1.0
         compression = f"{ratio:.2f}× smaller" if ratio > 1.05 else f"{1 / ratio:.2f}× larger" if ratio < 0.95 else "–"
         cells = [
             size(artifact.bytes),
@@ -116,16 +116,16 @@ def export_table(manifest: Manifest, width: int = 80) -> Table:
             tensor_text(artifact.contract.input, compact=True),
             tensor_text(artifact.contract.output, compact=True),
         ]
-        made.add_row(artifact.path.name, *cells[: shown - 1])
-    return made
+        rows.add_row(artifact.path.name, *cells[: shown - 1])
+    return rows
 
 
 def description_table(name: str, described: Description) -> RenderableType:
-    """Show what is in a file."""
-    made = table("operator", "version", "count", title=name)
+    """Return what is in a file."""
+    rows = table("operator", "version", "count", title=name)
     for operator in described.operators:
-        made.add_row(operator.kind, str(operator.version), str(operator.count))
-    told = {key: value for key, value in described.metadata.items() if key != "contract"}
+        rows.add_row(operator.kind, str(operator.version), str(operator.count))
+    metadata = {key: value for key, value in described.metadata.items() if key != "contract"}
     lines = [
         *(f"in:  {line}" for line in described.inputs),
         *(f"out: {line}" for line in described.outputs),
@@ -136,9 +136,9 @@ def description_table(name: str, described: Description) -> RenderableType:
         f"oldest runtime: {described.oldest}",
         f"executed here: {described.runtime_operators or 'no runtime is installed'}",
         *([f"takes {described.footprint}"] if described.footprint else []),
-        *(f"{key}: {value}" for key, value in told.items()),
+        *(f"{key}: {value}" for key, value in metadata.items()),
     ]
-    return Group(made, Text("\n".join(lines)))
+    return Group(rows, Text("\n".join(lines)))
 
 
 def _contract_line(metadata: dict[str, str]) -> str | None:
@@ -151,8 +151,8 @@ def _contract_line(metadata: dict[str, str]) -> str | None:
     return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
 
 
-def quantize_snippet(manifest: Manifest) -> str:
-    """Return Python that quantizes pixels for a file with full-integer ends and dequantizes what comes out."""
+def quantization_code(manifest: Manifest) -> str:
+    """Return Python code that quantizes pixels for files with int8 input, and dequantizes their outputs."""
     contracts = {
         item.path.name: item.contract
         for item in manifest.artifacts
@@ -162,7 +162,7 @@ def quantize_snippet(manifest: Manifest) -> str:
     for name, contract in contracts.items():
         source, sink = contract.input, contract.output
         lines += [
-            f"# {name}: real numbers to and from its ends; `pixels` are uint8, 0 black to 255 white",
+            f"# {name}: real numbers to and from its int8; `pixels` are uint8, 0 black to 255 white",
             f"image = np.round(pixels / 255 / {source.scale!r}) {_signed(source.zero_point or 0)}",
             f"image = np.clip(image, -128, 127).astype(np.int8).reshape({[size or -1 for size in source.shape]})",
             f"{sink.name} = ({sink.name}_int8.astype(np.float32) {_signed(-(sink.zero_point or 0))}) * {sink.scale!r}",
@@ -174,8 +174,8 @@ def _signed(number: int) -> str:
     return f"{'-' if number < 0 else '+'} {abs(number)}"
 
 
-def executed_lines(exported: Exported) -> list[str]:
-    """Say of each int8 file just written how many operators its runtime really computes in int8, here."""
+def operator_lines(exported: Exported) -> list[str]:
+    """Return for each new int8 file how many operators its runtime here computes in int8."""
     return [
         f"{artifact.path.name}: {FORMATS[artifact.format].describe(artifact.path).runtime_operators}"
         for artifact in exported.manifest.artifacts
@@ -184,7 +184,7 @@ def executed_lines(exported: Exported) -> list[str]:
 
 
 def footprint_lines(exported: Exported) -> list[str]:
-    """Say of each file just written for another kind of machine what it takes there."""
+    """Return for each file just written for another kind of machine what it takes there."""
     return [
         f"{artifact.path.name}: {target.footprint(artifact.path)}"
         for artifact in exported.manifest.artifacts
@@ -193,24 +193,32 @@ def footprint_lines(exported: Exported) -> list[str]:
 
 
 def bench_table(report: BenchReport) -> RenderableType:
-    """Show the latencies in microseconds, and on what host."""
-    made = table("file", "timed", "p50", "p90", "p99", "min", "runs", title="Latency in µs, batch 1")
-    made.columns[1].justify = "left"
+    """Return the latencies in microseconds, and the host that they were measured on."""
+    batches = {latency.batch for latency in report.latencies}
+    one = len(batches) == 1
+    title = f"Latency in µs, batch {batches.pop()}" if one else "Latency in µs a call"
+    extra = [] if title == "Latency in µs, batch 1" else ["batch", "µs an image", "images/s"]
+    latencies = table("file", "timed", "p50", "p90", "p99", "min", "runs", *extra, title=title)
+    latencies.columns[1].justify = "left"
     for latency in report.latencies:
         for name, stats in (("invoke", latency.invoke), ("call", latency.call)):
             figures = (f"{value:.1f}" for value in (stats.p50, stats.p90, stats.p99, stats.minimum))
-            made.add_row(latency.artifact.path.name if name == "invoke" else "", name, *figures, str(stats.runs))
+            image = stats.p50 / latency.batch
+            more = [str(latency.batch), f"{image:.1f}", f"{1e6 / image:,.0f}"] if extra else []
+            file = latency.artifact.path.name if name == "invoke" else ""
+            latencies.add_row(file, name, *figures, str(stats.runs), *more)
     notes = [Text(f"SKIPPED  {name}: {reason}", style="yellow") for name, reason in report.skipped.items()]
-    told = [Text(f"Note: {line}", style="yellow") for line in [*report.warnings, *report.slower_than_float()]]
+    notes += [Text(f"Note: {line}", style="yellow") for line in [*report.warnings, *report.slower_than_float()]]
+    return Group(latencies, *notes, Text(_bench_legend(report), style="dim"))
+
+
+def _bench_legend(report: BenchReport) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    pinned = "" if report.cpu is None else f" on CPU {report.cpu}"
-    mlperf = (
-        "" if report.duration is None else f" At least {report.duration:g} s of each; the figure is p90, as in MLPerf."
-    )
-    legend = Text(
+    options = report.options
+    pinned = "" if options.cpu is None else f" on CPU {options.cpu}"
+    mlperf = f" At least {options.duration:g} s of each; the figure is p90, as in MLPerf." if options.duration else ""
+    return (
         f"invoke: the bare inference call; call: uint8 pixels in, float32 probabilities out. "
-        f"{report.threads} thread(s){pinned}, interleaved, warmed up.{mlperf}\nHost: {report.host}. {versions}.\n"
-        f"State before → after: {change(report.before, report.after)}.",
-        style="dim",
+        f"{options.threads} thread(s){pinned}, interleaved, warmed up.{mlperf}\nHost: {report.host}. {versions}.\n"
+        f"State before → after: {describe_change(report.before, report.after)}."
     )
-    return Group(made, *notes, *told, legend)

@@ -80,7 +80,7 @@ class Recipe:
         return keras.Sequential(stack, name=self.name.replace("-", "_"))
 
 
-MODELS = {
+RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(
@@ -147,8 +147,8 @@ MODELS = {
 }
 
 
-def recipe(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """Return the recipe of a name. Raises ModelError with the names there are."""
-    if name not in MODELS:
-        raise ModelError(f"there is no model {name!r}. Choose one of {', '.join(MODELS)} (see mnist-edge models).")
-    return MODELS[name]
+    if name not in RECIPES:
+        raise ModelError(f"there is no model {name!r}. Choose one of {', '.join(RECIPES)} (see mnist-edge models).")
+    return RECIPES[name]

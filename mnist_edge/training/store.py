@@ -9,20 +9,24 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.errors import ArtifactError, FolderError, ModelError
-from mnist_edge.core.files import atomic_write, write_json
+from mnist_edge.core.files import DAMAGED, atomic_write, write_json
 from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TRAINING, VERIFY
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.typed_json import SCHEMA
+from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats.keras.model import load_model
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained Keras model and the record that goes into `training.json`."""
+    """A trained Keras model and its record, which `training.json` holds; `dataset` is None where it was read from disk.
+
+    The record has the recipe, seed, split, dataset, history, the test report under `test`, and the versions.
+    """
 
     model: Any
     record: dict[str, Any]
+    dataset: Dataset | None = None
 
 
 def weights_digest(model: Any) -> str:
@@ -46,8 +50,8 @@ def save(trained: Trained, folder: Path) -> list[str]:
             stale = [path for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
         except FolderError:
             stale = []  # a damaged manifest names nothing that can be trusted
-        told = (REFERENCE, VERIFY, BENCH, f"{REPORT}.html", f"{REPORT}.md")
-        stale = [path for path in (*stale, *(folder / name for name in told)) if path.is_file()]
+        derived = (REFERENCE, VERIFY, BENCH, f"{REPORT}.html", f"{REPORT}.md")
+        stale = [path for path in (*stale, *(folder / name for name in derived)) if path.is_file()]
         (folder / MANIFEST).unlink()
     for path in stale:
         path.unlink()
@@ -58,33 +62,48 @@ def save(trained: Trained, folder: Path) -> list[str]:
 
 
 def holds(folder: Path, trained: Trained) -> bool:
-    """Return whether a folder has this very model already, trained on the same data."""
+    """Return whether a finished export of this very model, trained on the same data, is in a folder."""
     try:
-        record = load(folder).record
-    except ModelError:
+        record = _record(folder)
+        Manifest.read(folder).check(MODEL)
+    except (ModelError, FolderError, ArtifactError):
         return False
     return all(record[key] == trained.record[key] for key in ("weights_sha256", "dataset"))
 
 
 def load(folder: Path) -> Trained:
-    """Read back what `save` wrote.
+    """Return what `save` wrote.
 
     Raises:
         ModelError: a file is missing or damaged, or the two are not of one training run.
     """
-    again = f"Train again: mnist-edge train --model {folder.resolve().name} --out {folder.parent}"
-    try:
-        record = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-        if record["schema"] != SCHEMA:
-            raise ModelError(f"{folder / TRAINING} has schema {record['schema']}, this version reads {SCHEMA}. {again}")
-        expected = record["weights_sha256"]
-        _ = record["floor"], record["dataset"]["train_sha256"], record["split"]["validation_share"]  # what export reads
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / TRAINING} cannot be read ({type(error).__name__}: {error}). {again}") from error
+    record = _record(folder)
     try:
         model = load_model(folder / MODEL)
     except ArtifactError as error:
-        raise ModelError(f"{error} {again}") from error
-    if weights_digest(model) != expected:
-        raise ModelError(f"{folder / MODEL} does not hold the weights that {TRAINING} tells of. {again}")
+        raise ModelError(f"{error} {_advice(folder)}") from error
+    if weights_digest(model) != record["weights_sha256"]:
+        raise ModelError(f"{folder / MODEL} does not hold the weights that {TRAINING} records. {_advice(folder)}")
     return Trained(model, record)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """Return what `training.json` holds. Raises ModelError where it is missing or damaged."""
+    path = folder / TRAINING
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if record["schema"] != SCHEMA:
+            raise ModelError(f"{path} has schema {record['schema']}, this version reads {SCHEMA}. {_advice(folder)}")
+        _ = (
+            record["weights_sha256"],
+            record["floor"],
+            record["dataset"]["train_sha256"],
+            record["split"]["random_state"],
+        )
+    except (OSError, *DAMAGED) as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}). {_advice(folder)}") from error
+    return record
+
+
+def _advice(folder: Path) -> str:
+    return f"Train again: mnist-edge train --model {folder.resolve().name} --out {folder.parent}"

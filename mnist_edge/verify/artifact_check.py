@@ -1,110 +1,97 @@
-"""The verdict on one artifact: what it gives beside Keras and the exporting host, in other variants, and inside."""
+"""The verdict on one artifact, against Keras and the exporting host, in other variants, and inside the network."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mnist_edge.core import reference
+import numpy as np
+from numpy.typing import NDArray
+
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.manifest import Artifact
-from mnist_edge.core.metrics import Interval, compare, logit_margins
+from mnist_edge.core.metrics import Comparison, compare, logit_margins, mcnemar_interval
 from mnist_edge.core.optional import versions
+from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify.crash_probe import crash
-from mnist_edge.verify.diagnosis import InternalCheck, KerasModel, Suspect, check_internals, diagnose
+from mnist_edge.verify.diagnosis import GoldenOutputs, InternalCheck, KerasModel, check_internals, diagnose
 from mnist_edge.verify.result import ArtifactResult, Sample, Status
-from mnist_edge.verify.tolerances import Given, judge, limits, path_margin
+from mnist_edge.verify.tolerances import Overrides, ToleranceResult, judge, overridden, tolerances_of, variant_margin
 from mnist_edge.verify.variants import VariantResult, run_variants
 
-PATH_EVERY = 5  # one in five of the golden images goes through the other variants too
+VARIANT_EVERY = 5  # one in five of the golden images is run in the variants too
+CHANGED = "it was changed after the export and entered into the manifest again"
 
 
 @dataclass(frozen=True)
 class ArtifactChecker:
-    """What all artifacts are checked with.
+    """Checks artifacts against one reference.
 
-    `keras_model` is Keras's model where it is at hand; else `no_keras_reason` says why not. `exported_with` maps
-    packages to the exporting host's versions. `ours` tells whether `golden` has to hold the outputs of every artifact.
+    `keras_model` is None where it is not at hand; `no_keras_reason` then says why. `ours` says whether `golden` has to
+    hold the outputs of every artifact.
     """
 
-    golden: reference.Reference
+    golden: Reference
     sample: Sample
     keras_model: KerasModel | None
     no_keras_reason: str
-    given: Given
-    exported_with: Mapping[str, str]
+    overrides: Overrides
     ours: bool
 
     def check(self, artifact: Artifact) -> ArtifactResult:
-        """Come to a verdict on one artifact; one that cannot be run is a verdict too, no error."""
+        """Return the verdict on an artifact; one that cannot be run gets a verdict too."""
         file_format = FORMATS.get(artifact.format)
         if file_format is None:
             return ArtifactResult(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
         if missing := file_format.missing():
             return ArtifactResult(artifact, Status.SKIPPED, (missing,))
-        changed = self.golden.sha256.get(artifact.path.name) != artifact.sha256
-        if changed and (dead := crash(artifact.path)):
-            return ArtifactResult(artifact, Status.FAIL, (dead,))
+        if self._changed(artifact) and (crashed := crash(artifact.path)):
+            return ArtifactResult(artifact, Status.FAIL, (crashed,))
         try:
             with file_format.open(artifact.path) as runner:
-                return self._run(artifact, file_format, runner, changed)
+                return self._run(artifact, file_format, runner)
         except ArtifactError as error:
             return ArtifactResult(artifact, Status.FAIL, (str(error),))
 
-    def _run(self, artifact: Artifact, file_format: Format, runner: Runner, changed: bool) -> ArtifactResult:
+    def _changed(self, artifact: Artifact) -> bool:
+        """Return whether a file is not the one whose outputs the exporting host recorded."""
+        return self.golden.sha256.get(artifact.path.name) != artifact.sha256
+
+    def _run(self, artifact: Artifact, file_format: Format, runner: Runner) -> ArtifactResult:
         golden, sample = self.golden, self.sample
-        outputs = runner.run(sample.images)
-        # a fixed batch gives an image other neighbours, and floats may then differ in the last bit
-        within = len(sample) > len(golden.labels) and runner.batch == 1
-        on_golden = outputs[golden.indices] if within else runner.run(golden.images)
+        outputs, on_golden = self._outputs(runner)
         recorded = golden.outputs.get(artifact.path.name) if self.ours else None
         on_host = None if recorded is None else compare(recorded, on_golden, golden.labels)
         comparison = compare(sample.keras, outputs, sample.labels)
-        allowed = limits(
-            artifact.precision,
-            golden.keras_variation,
-            logit_margins(sample.keras),
-            artifact.contract.output.dtype == "int8",
-            _same_runtime(file_format, self.exported_with),
-            self.given,
-        )
-        findings = judge(allowed, comparison, on_host, golden.keras_variation.logit_step)
+        tolerances = self._tolerances(artifact, file_format, comparison, on_host)
         mismatches = artifact.contract.mismatches(runner.io_specs) if runner.io_specs else []
-        reasons = [*mismatches, *(str(finding) for finding in findings if not finding.passed)]
-        notes = []
-        if self.ours and recorded is None:
-            reasons.append(f"{REFERENCE} has no outputs of it: export again")
-        elif on_host is not None and changed:
-            origin = "it was changed after the export and entered into the manifest again"
-            if on_host.largest_difference == 0:
-                notes.append(f"{origin}: no output affected, all {on_host.count} golden images give what was recorded")
-            else:
-                reasons.append(f"{origin}, and gives other outputs than the exporting host recorded")
-        any_batch = artifact.contract.input.shape[0] is None
-        margin = path_margin(artifact.precision, golden.keras_variation)
-        some = slice(None, None, PATH_EVERY)
-        variants = tuple(
-            run_variants(file_format, artifact.path, any_batch, golden.images[some], on_golden[some], margin)
-        )
-        reasons += [_path_reason(path) for path in variants if not path.passed]
-        internal_check = InternalCheck(unseen=self.no_keras_reason)
+        note, changed = self._recorded(artifact, on_host)
+        some = slice(None, None, VARIANT_EVERY)
+        margin = variant_margin(artifact.precision, golden.keras_variation)
+        variants = tuple(run_variants(file_format, artifact, golden.images[some], on_golden[some], margin))
+        internal_check = InternalCheck(not_compared=self.no_keras_reason)
         if self.keras_model is not None:
             internal_check = check_internals(self.keras_model, file_format, artifact.path)
-        reasons += [f"inside, it is not Keras's network: {cause}" for cause in internal_check.causes]
+        reasons = [
+            *mismatches,
+            *(str(result) for result in tolerances if not result.passed),
+            *changed,
+            *(_variant_reason(variant) for variant in variants if not variant.passed),
+            *(f"inside, it is not Keras's network: {fault}" for fault in internal_check.faults),
+        ]
         diagnosis = None
         if reasons:
-            suspect = Suspect(artifact.contract, golden.images, golden.keras[golden.indices], on_golden)
-            diagnosis = diagnose(suspect, runner, self.keras_model, internal_check)
+            failed = GoldenOutputs(artifact.contract, golden.images, golden.keras[golden.indices], on_golden)
+            diagnosis = diagnose(failed, runner, self.keras_model, internal_check)
         return ArtifactResult(
             artifact=artifact,
             status=Status.FAIL if reasons else Status.PASS,
             reasons=tuple(reasons),
-            notes=tuple(notes),
-            findings=findings,
+            notes=tuple(note),
+            tolerances=tolerances,
             comparison=comparison,
-            interval=Interval.of(comparison),
+            interval=mcnemar_interval(comparison),
             on_host=on_host,
             variants=variants,
             internal_check=internal_check,
@@ -113,17 +100,50 @@ class ArtifactChecker:
             footprint=file_format.platform.footprint(artifact.path) if file_format.platform else None,
         )
 
+    def _outputs(self, runner: Runner) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the outputs of a file on the sample and on the golden images."""
+        golden, sample = self.golden, self.sample
+        outputs = runner.run(sample.images)
+        if sample.images is golden.images:
+            return outputs, outputs
+        # in a larger batch an image has other neighbours, and floats may then differ in the last bit
+        return outputs, outputs[golden.indices] if runner.batch == 1 else runner.run(golden.images)
 
-def _path_reason(path: VariantResult) -> str:
-    if path.error:
-        return f"it does not run {path.name}: {path.error}"
+    def _tolerances(
+        self, artifact: Artifact, file_format: Format, comparison: Comparison, on_host: Comparison | None
+    ) -> tuple[ToleranceResult, ...]:
+        variation = self.golden.keras_variation
+        tolerances = tolerances_of(
+            artifact.precision,
+            variation,
+            logit_margins(self.sample.keras),
+            artifact.contract.output.dtype == "int8",
+            _same_runtime(file_format, artifact),
+        )
+        tolerances = overridden(tolerances, artifact.precision, self.overrides)
+        return judge(tolerances, comparison, on_host, variation.logit_step)
+
+    def _recorded(self, artifact: Artifact, on_host: Comparison | None) -> tuple[list[str], list[str]]:
+        """Return a note and a reason that follow from the recorded outputs of a file."""
+        if self.ours and on_host is None:
+            return [], [f"{REFERENCE} has no outputs of it: export again"]
+        if on_host is None or not self._changed(artifact):
+            return [], []
+        if on_host.largest_difference == 0:
+            return [f"{CHANGED}: no output affected, all {on_host.count} golden images give what was recorded"], []
+        return [], [f"{CHANGED}, and gives other outputs than the exporting host recorded"]
+
+
+def _variant_reason(variant: VariantResult) -> str:
+    if variant.error:
+        return f"it does not run {variant.name}: {variant.error}"
     return (
-        f"{path.name}, {len(path.flips)} images change class, one at a margin of {max(path.margins):.3f} "
-        f"(rounding may change it up to {path.allowed:.2g})"
+        f"{variant.name}, {len(variant.flips)} images change class, one at a margin of {max(variant.margins):.3f} "
+        f"(rounding may change it up to {variant.allowed:.2g})"
     )
 
 
-def _same_runtime(file_format: Format, exported_with: Mapping[str, str]) -> bool:
-    """Return whether what is installed of a format's packages has the versions of the exporting host."""
+def _same_runtime(file_format: Format, artifact: Artifact) -> bool:
+    """Return whether the installed packages of a format have the versions that exported a file."""
     here = versions(file_format.packages)
-    return all(exported_with.get(package) == version for package, version in here.items())
+    return all(artifact.versions.get(package) == version for package, version in here.items())

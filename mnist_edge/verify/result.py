@@ -1,4 +1,4 @@
-"""What `verify` comes to: the verdict on each artifact and on what it rests."""
+"""The results of `verify`: the verdict on each artifact, and the checks around them."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,7 +20,7 @@ KERAS_NAME = "Keras"
 
 
 class Status(StrEnum):
-    """What a check came to. What could not be checked is SKIPPED, never passed."""
+    """The outcome of a check. What could not be checked is SKIPPED, never passed."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Sample:
-    """What is compared on: uint8 `[N, 28, 28]`, labels `[N]`, and what Keras made of them, `[N, 10]`."""
+    """The compared images, uint8 `[N, 28, 28]`, with their labels `[N]` and Keras's probabilities `[N, 10]`."""
 
     name: str
     images: NDArray[np.uint8]
@@ -42,18 +42,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class ArtifactResult:
-    """The verdict on one artifact. Where it could not be run, there is no comparison and no outputs.
+    """The verdict on one artifact. Where it could not be run, it has no comparison and no outputs.
 
-    `reasons` say why it failed or was skipped, `notes` what is worth knowing of one that did not. `on_host` compares
-    with what the exporting host computed from the same file; `look` is what was seen inside; `outputs` are `[N, 10]` on
-    the sample; `footprint` is what a file for another kind of machine takes there.
+    `reasons` say why it failed or was skipped, `notes` what else is worth knowing. `comparison` is with Keras,
+    `on_host` with the outputs that the exporting host recorded of the same file. `outputs` are `[N, 10]` on the sample;
+    `footprint` is the memory that a file needs on another kind of machine.
     """
 
     artifact: Artifact
     status: Status
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    findings: tuple[ToleranceResult, ...] = ()
+    tolerances: tuple[ToleranceResult, ...] = ()
     comparison: Comparison | None = None
     interval: Interval | None = None
     on_host: Comparison | None = None
@@ -75,7 +75,11 @@ class Check:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """All verdicts, and on what they rest; `manifest` is None where a file was checked that we did not export."""
+    """All verdicts of one run of `verify`; `passed` sums them up.
+
+    `results` has one verdict a file, `checks` those that are not about one file. `manifest` is None where the file was
+    not exported by mnist-edge.
+    """
 
     model: str
     dataset: str
@@ -87,7 +91,7 @@ class VerifyReport:
     versions: dict[str, str] = field(default_factory=runtime_versions)
 
     def statuses(self) -> list[Status]:
-        """Every verdict, of artifacts and of checks."""
+        """Return every verdict, of artifacts and of checks."""
         return [result.status for result in self.results] + [check.status for check in self.checks]
 
     @property
@@ -102,11 +106,11 @@ class VerifyReport:
 
     @property
     def outputs(self) -> dict[str, NDArray[np.float32]]:
-        """Keras's outputs and those of every artifact that ran, by name."""
+        """Return Keras's outputs and those of every artifact that ran, by name."""
         ran = {item.artifact.path.name: item.outputs for item in self.results if item.outputs is not None}
         return {KERAS_NAME: self.sample.keras, **ran}
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Everything against everything."""
+        """Return the comparison of each two of Keras and the artifacts."""
         return all_pairs(self.outputs, self.sample.keras)

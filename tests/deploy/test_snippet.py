@@ -24,15 +24,17 @@ import sys
 from pathlib import Path
 from mnist_edge.data import dataset as data
 from mnist_edge.core.manifest import IOOptions, Precision
-from mnist_edge.export.exporter import export
+from mnist_edge.export import export_folder
+from mnist_edge.export.plan import ExportPlan
 int8, float32 = Precision.INT8, Precision.FLOAT32
-for ends, precision, formats in (
+for io, precision, formats in (
     (IOOptions(head="logits", full_integer=True), int8, ("tflite",)),
     (IOOptions(full_integer=True), int8, ("tflite",)),
     (IOOptions(batch=None), float32, ("onnx", "tflite")),
     (IOOptions(batch=4, head="logits"), float32, ("onnx", "tflite")),
 ):
-    export(Path(sys.argv[1]), data.load(), [(name, precision) for name in formats], ends)
+    pairs = tuple((name, precision) for name in formats)
+    export_folder(Path(sys.argv[1]), data.load_mnist(), ExportPlan(pairs, io))
 """
 ONNX = (
     "cnn-int8.onnx",
@@ -78,7 +80,7 @@ def test_printed_code_gives_the_recorded_outputs(
     images, expected = golden.images[EVERY_TENTH], golden.outputs[name][EVERY_TENTH]
     (artifact,) = (item for item in Manifest.read(path.parent).artifacts if item.path.name == name)
     whole = artifact.contract.output.dtype != "float32"
-    limits = tolerance.limits(artifact.precision, golden.keras_variation, np.ones(1), whole, same_runtime=True)
+    limits = tolerance.tolerances_of(artifact.precision, golden.keras_variation, np.ones(1), whole)
     (limit,) = (item.allowed for item in limits if item.name == "host")
     limit = min(limit, 1e-6) if language == "python" else limit  # the very runtime that recorded
     code = snippet(path, language)
@@ -119,7 +121,7 @@ from mnist_edge.data import dataset as data
 network = tf.keras.models.load_model(sys.argv[1], compile=False)
 image = tf.keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
 converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(image, network(image)))
-images = data.load().train.images[:100].reshape(-1, 1, *network.input_shape[1:])
+images = data.load_mnist().train.images[:100].reshape(-1, 1, *network.input_shape[1:])
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 converter.representative_dataset = lambda: ([one.astype(np.float32) / 255] for one in images)
 converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -25,7 +25,7 @@ from tensorflow.lite.tools import flatbuffer_utils as utils
 from mnist_edge.data import dataset as data
 network = tf.keras.models.load_model(sys.argv[1], compile=False)
 folder = Path(sys.argv[2])
-images = data.load().train.images[:100].reshape(-1, 1, 28, 28, 1).astype(np.float32) / 255
+images = data.load_mnist().train.images[:100].reshape(-1, 1, 28, 28, 1).astype(np.float32) / 255
 image = tf.keras.Input(batch_shape=(1, 28, 28, 1), name="image")
 probabilities = network(image)
 def write(name, outputs, change=None, **ends):

@@ -177,7 +177,7 @@ def test_reference_holds_a_thousand_balanced_images_and_all_of_keras(exports: Pa
 
 def test_the_manifest_tells_of_calibration_and_versions(exports: Path) -> None:
     about = Manifest.read(exports / "cnn").about
-    assert about["calibration"]["images"] == 500
-    assert len(about["calibration"]["indices_sha256"]) == 64
-    assert about["dataset"]["genuine_mnist"]
-    assert {"tensorflow", "onnxruntime", "tf2onnx", "ai-edge-litert"} <= set(about["versions"])
+    assert about.calibration["images"] == 500
+    assert len(about.calibration["indices_sha256"]) == 64
+    assert about.dataset.genuine_mnist
+    assert {"tensorflow", "onnxruntime", "tf2onnx", "ai-edge-litert"} <= set(about.versions)

@@ -8,7 +8,7 @@ from conftest import MODELS, Run
 
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.formats import FORMATS
-from mnist_edge.training.recipes import MODELS as RECIPES
+from mnist_edge.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -18,7 +18,7 @@ from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
-from mnist_edge.export.exporter import possible
+from mnist_edge.export.plan import plan_export
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.report import html as page
@@ -177,10 +177,10 @@ def test_what_contradicts_itself_is_one_line(run: Run, tmp_path: Path, line: str
     "ends", [IOOptions(), IOOptions(full_integer=True), IOOptions(batch=None)], ids=["default", "io8", "any"]
 )
 def test_it_is_made_on_request_alone(ends: IOOptions) -> None:
-    pairs, refused = possible(Precision, (), ends)
-    assert "c" not in {name for name, _ in pairs}
-    assert not [reason for reason in refused if "microcontroller" in reason]
-    assert possible([Precision.INT8], ("c",), IOOptions(full_integer=True))[0] == [("c", Precision.INT8)]
+    plan = plan_export(Precision, (), ends)
+    assert "c" not in {name for name, _ in plan.pairs}
+    assert not [reason for reason in plan.refused if "microcontroller" in reason]
+    assert plan_export([Precision.INT8], ("c",), IOOptions(full_integer=True)).pairs == (("c", Precision.INT8),)
 
 
 def test_a_tuned_array_takes_over_what_was_found_for_its_twin(run: Run, mcu: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mnist_edge.core.files import sha256
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
-from mnist_edge.export.exporter import source
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Request
 
@@ -55,7 +55,7 @@ def record(folder: Path, name: str) -> None:
 
 def export_faulty(folder: Path, name: str, dataset: Dataset, fault: Callable[[Any], Any]) -> None:
     """Replace an artifact by what the real converter makes of a faulty Keras model."""
-    start = source(folder, dataset)
+    start = load_inputs(folder, dataset)
     (artifact,) = Manifest.read(folder).artifacts
     request = Request(artifact.precision, dataset.train.images[start.calibration], {})
     FORMATS[artifact.format].export(fault(start.model), folder / name, request)

@@ -7,7 +7,7 @@ import pytest
 from conftest import MODELS as NAMES
 
 from mnist_edge.core.errors import ModelError
-from mnist_edge.training.recipes import MODELS, Recipe, recipe
+from mnist_edge.training.recipes import RECIPES, Recipe, find_recipe
 
 LAYERS = {
     "cnn": ["Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dropout", "Dense"],
@@ -35,7 +35,7 @@ def macs(model: Any) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_network_parameters_and_macs_are_what_keras_builds(name: str) -> None:
-    model = MODELS[name].build()
+    model = RECIPES[name].build()
     assert [type(layer).__name__ for layer in model.layers] == LAYERS[name]
     assert [array.shape for array in model.get_weights()] == SHAPES[name]
     assert [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")][-2:] == [
@@ -43,8 +43,8 @@ def test_network_parameters_and_macs_are_what_keras_builds(name: str) -> None:
         "softmax",
     ]
     assert (model.input_shape, model.output_shape) == ((None, 28, 28, 1), (None, 10))
-    assert MODELS[name].parameters == model.count_params()
-    assert MODELS[name].macs == macs(model)
+    assert RECIPES[name].parameters == model.count_params()
+    assert RECIPES[name].macs == macs(model)
     assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.2] * ("Dropout" in LAYERS[name])
 
 
@@ -53,7 +53,7 @@ def test_training_settings_are_those_of_the_notebooks() -> None:
         return (item.optimizer, item.loss, item.validation, item.random_state, item.batch_size, item.epochs)
 
     sparse, categorical = "sparse_categorical_crossentropy", "categorical_crossentropy"
-    assert {name: settings(item) for name, item in MODELS.items()} == {
+    assert {name: settings(item) for name, item in RECIPES.items()} == {
         "cnn": ("adam", sparse, 0.2, 42, 128, 10),
         "cnn-wide": ("rmsprop", categorical, None, None, 32, 2),
         "mlp": ("adam", categorical, 0.2, 5, 128, 10),
@@ -63,4 +63,4 @@ def test_training_settings_are_those_of_the_notebooks() -> None:
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(ModelError, match="cnn, cnn-wide, mlp, mlp-wide"):
-        recipe("resnet")
+        find_recipe("resnet")

@@ -16,7 +16,7 @@ from conftest import MODELS, Run
 from mnist_edge.core.errors import ModelError
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.training import store
-from mnist_edge.training.recipes import MODELS as RECIPES
+from mnist_edge.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -49,7 +49,7 @@ def test_a_change_under_every_tolerance_fails_when_signed_again(exports: Path, t
     name = "mlp-float32.onnx"
     result = changed(exports, tmp_path, name, lambda path: faults.edit_onnx(path, one_weight))
     assert result.status is Status.FAIL
-    assert all(finding.passed for finding in result.findings)
+    assert all(finding.passed for finding in result.tolerances)
     assert result.reasons == (
         "it was changed after the export and entered into the manifest again, "
         "and gives other outputs than the exporting host recorded",

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ToleranceError
-from mnist_edge.core.metrics import Interval, all_pairs, compare, logit_margins
+from mnist_edge.core.metrics import Interval, all_pairs, compare, logit_margins, mcnemar_interval
 from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.formats.runner import softmax
-from mnist_edge.verify.tolerances import figure, from_flags, from_project, judge, limits, parse
+from mnist_edge.verify.tolerances import figure, from_flags, from_project, judge, overridden, parse, tolerances_of
 
 MEASURED = KerasVariation(run_to_run=1e-6, float16_rounding=1e-3, logit_step=0.2, images=500, runs=("a", "b"))
 GAPS = np.array([0.01, 0.1, 0.5, 3.0, 20.0] * 400)
@@ -55,7 +55,9 @@ def test_accuracies_and_flips_are_those_of_a_recount(seed: int) -> None:
 
 
 def test_each_precision_has_limits_with_an_origin() -> None:
-    names = {precision: {limit.name: limit for limit in limits(precision, MEASURED, GAPS)} for precision in Precision}
+    names = {
+        precision: {limit.name: limit for limit in tolerances_of(precision, MEASURED, GAPS)} for precision in Precision
+    }
     assert set(names[Precision.FLOAT32]) == {"drop", "difference", "host"}
     assert names[Precision.FLOAT32]["difference"].allowed == pytest.approx(4e-6)
     assert "spread of Keras itself" in names[Precision.FLOAT32]["difference"].origin
@@ -66,7 +68,7 @@ def test_each_precision_has_limits_with_an_origin() -> None:
 
 def test_the_budget_of_flips_grows_with_the_images_that_are_close() -> None:
     few, many = (
-        next(limit for limit in limits(Precision.INT8, MEASURED, gaps_) if limit.name == "flips").allowed
+        next(limit for limit in tolerances_of(Precision.INT8, MEASURED, gaps_) if limit.name == "flips").allowed
         for gaps_ in (np.full(1000, 5.0), np.concatenate([np.full(900, 5.0), np.full(100, 0.05)]))
     )
     assert few == 0
@@ -77,19 +79,25 @@ def test_every_finding_says_the_smallest_limit_that_passes() -> None:
     before = outputs(3)
     after = softmax(np.log(before) + np.float32(0.1) * np.eye(10, dtype=np.float32)[before.argmax(1)])
     found = compare(before, after, before.argmax(axis=1).astype(np.uint8))
-    allowed = limits(Precision.INT8, MEASURED, logit_margins(before))
+    allowed = tolerances_of(Precision.INT8, MEASURED, logit_margins(before))
     for finding in judge(allowed, found, None, MEASURED.logit_step):
-        tight = {f"int8.{finding.limit.name}": max(finding.measured, 0)}
+        tight = {f"int8.{finding.tolerance.name}": max(finding.measured, 0)}
         again = judge(
-            limits(Precision.INT8, MEASURED, logit_margins(before), given=tight), found, None, MEASURED.logit_step
+            overridden(tolerances_of(Precision.INT8, MEASURED, logit_margins(before)), Precision.INT8, tight),
+            found,
+            None,
+            MEASURED.logit_step,
         )
-        assert next(item for item in again if item.limit.name == finding.limit.name).passed
+        assert next(item for item in again if item.tolerance.name == finding.tolerance.name).passed
         if finding.measured > 0:
-            tight = {f"int8.{finding.limit.name}": finding.measured * 0.99}
+            tight = {f"int8.{finding.tolerance.name}": finding.measured * 0.99}
             again = judge(
-                limits(Precision.INT8, MEASURED, logit_margins(before), given=tight), found, None, MEASURED.logit_step
+                overridden(tolerances_of(Precision.INT8, MEASURED, logit_margins(before)), Precision.INT8, tight),
+                found,
+                None,
+                MEASURED.logit_step,
             )
-            assert not next(item for item in again if item.limit.name == finding.limit.name).passed
+            assert not next(item for item in again if item.tolerance.name == finding.tolerance.name).passed
 
 
 def test_a_drop_within_noise_is_told_from_one_that_is_not() -> None:
@@ -100,7 +108,7 @@ def test_a_drop_within_noise_is_told_from_one_that_is_not() -> None:
         before, after = right.copy(), right.copy()
         after[:lost] = np.eye(10)[1]
         before[lost : lost + gained] = np.eye(10)[1]
-        found = Interval.of(compare(before, after, labels))
+        found = mcnemar_interval(compare(before, after, labels))
         assert found is not None
         return found
 
@@ -125,7 +133,9 @@ def test_a_project_sets_limits_and_flags_go_over_them(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     given = {**from_project(inner), **from_flags(["int8.steps=0.5"])}
     assert given == {"drop": 0.05, "int8.steps": 0.5, "float32.difference": 1e-5}
-    found = {limit.name: limit for limit in limits(Precision.INT8, MEASURED, GAPS, given=given)}
+    found = {
+        limit.name: limit for limit in overridden(tolerances_of(Precision.INT8, MEASURED, GAPS), Precision.INT8, given)
+    }
     assert (found["drop"].allowed, found["steps"].allowed) == (0.05, 0.5)
     assert found["steps"].origin == "set by you"
     (tmp_path / "pyproject.toml").write_text("[tool.mnist-edge.parity]\nint8 = {step = 1}\n")

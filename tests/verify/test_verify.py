@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_an_artifact_of_an_unknown_format_is_skipped(exports: Path, tmp_path: Pa
     manifest = Manifest.read(folder)
     first = manifest.artifacts[0]
     foreign = Artifact(first.path, "coreml", first.precision, first.contract, first.bytes, first.sha256)
-    Manifest(folder, "mlp", (foreign, *manifest.artifacts[1:]), manifest.files, manifest.about).write()
+    replace(manifest, artifacts=(foreign, *manifest.artifacts[1:])).write()
     report = verify(folder)
     assert report.results[0].status is Status.SKIPPED
     assert report.passed

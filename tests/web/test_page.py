@@ -14,7 +14,7 @@ from support.drawing import STROKES, choose, demo, draw, opened
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.metrics import logit_margins
 from mnist_edge.core.reference import Reference
-from mnist_edge.verify.tolerances import limits
+from mnist_edge.verify.tolerances import tolerances_of
 
 CHECKED = 200
 
@@ -76,7 +76,9 @@ def test_200_reference_digits_through_every_file_that_is_served(page: Page, expo
         )
         outputs, recorded = np.asarray(found, np.float32), golden.outputs[name][chosen]
         assert outputs.shape == recorded.shape
-        allowed = limits(artifact.precision, golden.keras_variation, logit_margins(golden.keras), same_runtime=False)
+        allowed = tolerances_of(
+            artifact.precision, golden.keras_variation, logit_margins(golden.keras), same_runtime=False
+        )
         host = next(limit.allowed for limit in allowed if limit.name == "host")
         same = outputs.argmax(axis=1) == recorded.argmax(axis=1)
         differences = np.abs(outputs - recorded).max(axis=1)

@@ -55,13 +55,18 @@ def load_model(path: Path) -> Any:
     try:
         with silenced():
             model = keras.models.load_model(path, compile=False)
-        shapes = model.input_shape, model.output_shape
+        check_shapes(model, str(path))
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
-    if shapes != ((None, 28, 28, 1), (None, 10)):
-        raise ArtifactError(f"{path} takes {shapes[0]} and gives {shapes[1]}, not (None, 28, 28, 1) and (None, 10).")
     return model
+
+
+def check_shapes(model: Any, name: str) -> None:
+    """Raise ArtifactError where a Keras model does not take 28×28×1 and give ten numbers; `name` is for the message."""
+    shapes = model.input_shape, model.output_shape
+    if shapes != ((None, 28, 28, 1), (None, 10)):
+        raise ArtifactError(f"{name} takes {shapes[0]} and gives {shapes[1]}, not (None, 28, 28, 1) and (None, 10).")
 
 
 def trace(model: Any, images: Images) -> Trace:
