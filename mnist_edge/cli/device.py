@@ -5,9 +5,13 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli.console import console, info
-from mnist_edge.cli.options import FullHelpGroup, check_writable, folder_argument
+from mnist_edge.cli.options import FullHelpGroup, NameOf, check_writable, folder_argument
 
-BOARDS = ("rpi3", "rpi4", "rpi5", "rpi-32bit")
+
+def _board_names() -> list[str]:
+    from mnist_edge.deploy.boards import BOARDS
+
+    return list(BOARDS)
 
 
 @click.group("device", cls=FullHelpGroup)
@@ -20,7 +24,7 @@ def command() -> None:
 
 
 @command.command("emulate")
-@click.argument("board", type=click.Choice(BOARDS))
+@click.argument("board", type=NameOf("board", _board_names))
 @folder_argument
 @click.option("--debian", type=click.IntRange(12, 13), help="12 or 13 only; both bases of Raspberry Pi OS otherwise.")
 @click.option("--images", type=click.IntRange(1), help="Use only this many of the golden images.")
@@ -36,19 +40,19 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     """
     from mnist_edge.core.folder import DEVICES
     from mnist_edge.core.manifest import Manifest
-    from mnist_edge.deploy.boards import BOARDS as KNOWN
+    from mnist_edge.deploy.boards import BOARDS
     from mnist_edge.deploy.emulation.userland import prepare, verify
 
-    chosen = KNOWN[board]
+    chosen = BOARDS[board]
     releases = [release for release in chosen.releases if debian in (None, release.number)]
     if not releases:
         raise click.UsageError(f"{board} has Debian {chosen.releases[0].number} alone.")
     manifest = Manifest.read(folder)
+    check_writable(folder)
     codes = []
     for release in releases:
         userland = prepare(chosen, release, manifest, info)
         results = folder / DEVICES / f"{board}-debian{release.number}"
-        check_writable(results)
         info(f"{userland.title}, {release}: verifying …")
         code, text = verify(userland, folder, images, results, console().width)
         click.echo(text, nl=False)
@@ -79,7 +83,7 @@ def run(
 
     from mnist_edge.core.folder import DEVICES
     from mnist_edge.core.manifest import Manifest
-    from mnist_edge.deploy import ssh
+    from mnist_edge.deploy.board import BoardOptions, run_on_board
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
@@ -87,8 +91,9 @@ def run(
         raise click.UsageError(f"{destination} is a folder; the board comes first: pi@board {destination}")
     Manifest.read(folder)
     results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
-    check_writable(results)
-    outcome = ssh.run(destination, folder, results, info, wheels, options, console().width)
+    check_writable(folder)
+    board_options = BoardOptions(wheels, tuple(options), console().width)
+    outcome = run_on_board(destination, folder, results, board_options, info)
     click.echo(outcome.text, nl=False)
     info(f"Results are in {results}. Next: mnist-edge report {folder}")
     if outcome.code:

@@ -112,9 +112,8 @@ class Contract:
                     f"the scale of {promised.name} is {actual.scale:.6g} in the file, {scale:.6g} in the contract"
                 )
             if zero_point not in (None, actual.zero_point):
-                lines.append(
-                    f"the zero point of {promised.name} is {actual.zero_point} in the file, {zero_point} in the contract"
-                )
+                difference = f"{actual.zero_point} in the file, {zero_point} in the contract"
+                lines.append(f"the zero point of {promised.name} is {difference}")
         return lines
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The boards and systems that we know: which wheels each takes, and the CPU that stands for it under emulation."""
+"""The boards that are known: their systems, and the CPU models that qemu emulates them with."""
 
 from dataclasses import dataclass
 
@@ -50,3 +50,30 @@ BOARDS = {
     )
 }
 """Every board that can be emulated, by name; 64-bit ones with both bases of today's Raspberry Pi OS."""
+
+
+@dataclass(frozen=True)
+class BoardSystem:
+    """A kind of system that a bundle is made for, with the systems of its releases."""
+
+    name: str
+    title: str
+    systems: tuple[System, ...]
+
+
+def _systems(board: str) -> tuple[System, ...]:
+    return tuple(release.system for release in BOARDS[board].releases)
+
+
+SYSTEMS = {
+    item.name: item
+    for item in (
+        BoardSystem("rpi", "a Raspberry Pi with a 64-bit system", _systems("rpi5")),
+        BoardSystem("rpi-32bit", "a Raspberry Pi with a 32-bit system", _systems("rpi-32bit")),
+    )
+}
+
+
+def board_system(system: System) -> BoardSystem:
+    """Return the kind of system that a board's own system is."""
+    return SYSTEMS["rpi-32bit" if system.arm32 else "rpi"]

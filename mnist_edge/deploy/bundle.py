@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import re
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -14,9 +13,9 @@ from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import DeviceError, FolderError
 from mnist_edge.core.files import atomic_write
 from mnist_edge.core.folder import MANIFEST, REFERENCE
-from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.system import System
-from mnist_edge.deploy.boards import BOARDS
+from mnist_edge.deploy.boards import SYSTEMS, BoardSystem
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
 from mnist_edge.deploy.wheels import download, requirements, write_wheel
 from mnist_edge.formats import FORMATS
@@ -33,13 +32,6 @@ Made by mnist-edge {version}. Unpack on the board, then in this folder:
 did; `bench` says how fast. They leave verify.json and bench.json here. Bring these two into a folder at home, and
 `mnist-edge report exports/{model} --device FOLDER` shows both machines in one report.
 """
-TARGETS = {"rpi": "a Raspberry Pi with a 64-bit system", "rpi-32bit": "a Raspberry Pi with a 32-bit system"}
-
-
-def systems(target: str) -> list[System]:
-    """Return the systems of a target in `TARGETS`."""
-    board = BOARDS.get(target, BOARDS["rpi5"])
-    return [release.system for release in board.releases]
 
 
 def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
@@ -59,26 +51,30 @@ def runtimes(manifest: Manifest, system: System) -> dict[str, tuple[str, ...]]:
 def pinned(manifest: Manifest, system: System) -> list[str]:
     """Return the requirements of our package and the runtimes on a system, in the versions that exported the files."""
     versions = {name: version for item in manifest.artifacts for name, version in item.versions.items()}
+    from packaging.requirements import Requirement
+
     wanted = requirements()
     for packages in runtimes(manifest, system).values():
-        wanted |= {re.split("[<=]", package)[0]: package for package in packages}
+        wanted |= {Requirement(package).name: package for package in packages}
     wanted = {name: text for name, text in wanted.items() if name not in system.provided}
     return [
         f"{name}=={versions[name]}" if name in versions and "==" not in text else text for name, text in wanted.items()
     ]
 
 
-def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[System] = ()) -> Manifest:
-    """Write an archive of what runs on a target, whole or not at all; the same folder gives the same bytes.
+def bundle(
+    folder: Path, path: Path, target: BoardSystem = SYSTEMS["rpi"], wheels_for: Iterable[System] = ()
+) -> Manifest:
+    """Write an archive of what runs on a board, whole or not at all; the same folder gives the same bytes.
 
     Args:
         folder: an export folder.
         path: the `.tar.gz` to write; it unpacks into a folder of the same name.
-        target: a name in `TARGETS`.
+        target: the kind of system that the board has.
         wheels_for: systems whose wheels go in too, for a board without a network.
 
     Returns:
-        The manifest of what is in it.
+        The manifest in the archive.
 
     Raises:
         FolderError, ArtifactError: as `Manifest.read` and `Artifact.check` say.
@@ -91,60 +87,62 @@ def bundle(folder: Path, path: Path, target: str = "rpi", wheels_for: Iterable[S
         raise FolderError(f"{folder} has no artifact to bundle. Export one: mnist-edge export")
     for artifact in manifest.artifacts:
         artifact.check()
-    top = path.name.removesuffix(SUFFIX)
     golden = manifest.check(REFERENCE)
-    runs = runtimes(manifest, systems(target)[0])
-    kept = tuple(
-        item for item in manifest.artifacts if (runtime := FORMATS[item.format].runtime) and runtime.extra in runs
-    )
     with tempfile.TemporaryDirectory() as name, atomic_write(path) as temporary:
         work = Path(name)
-        if kept != manifest.artifacts:
-            manifest = replace(manifest, folder=work, artifacts=kept)
+        selected = _runnable(manifest, target.systems[0])
+        if selected != manifest.artifacts:
+            manifest = replace(manifest, folder=work, artifacts=selected)
             manifest.write()
-        paths = [path for artifact in kept for path in artifact.paths]
-        files = [manifest.folder / MANIFEST, golden, *paths, write_wheel(work)]
         for system in wheels_for:
             download(pinned(manifest, system), system, work / WHEELS)
-        wheels = sorted((work / WHEELS).glob("*")) if (work / WHEELS).is_dir() else []
+        wheels = sorted((work / WHEELS).glob("*"))
         readme = work / "README.md"
         readme.write_text(_readme(manifest, target, bool(wheels)), encoding="utf-8")
-        with (
-            temporary.open("wb") as raw,
-            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w") as archive,
-        ):
-            for file in [readme, *files]:
-                _add(archive, f"{top}/{file.name}", file)
-            for file in wheels:
-                _add(archive, f"{top}/{WHEELS}/{file.name}", file)
+        paths = [path for artifact in selected for path in artifact.paths]
+        files = {file.name: file for file in [readme, manifest.folder / MANIFEST, golden, *paths, write_wheel(work)]}
+        _pack(temporary, path.name.removesuffix(SUFFIX), files | {f"{WHEELS}/{file.name}": file for file in wheels})
     return manifest
 
 
-def _add(archive: tarfile.TarFile, name: str, path: Path) -> None:
-    entry = tarfile.TarInfo(name)
-    data = path.read_bytes()
-    entry.size, entry.mode = len(data), 0o644
-    archive.addfile(entry, io.BytesIO(data))
+def _runnable(manifest: Manifest, system: System) -> tuple[Artifact, ...]:
+    """Return the artifacts whose runtime has a wheel for a system. Raises DeviceError where there is none."""
+    extras = runtimes(manifest, system)
+    formats = [item for item in FORMATS.values() if item.runtime and item.runtime.extra in extras]
+    return tuple(artifact for artifact in manifest.artifacts if artifact.format in {item.name for item in formats})
 
 
-def _readme(manifest: Manifest, target: str, offline: bool) -> str:
-    system = systems(target)[0]
-    found = runtimes(manifest, system)
+def _pack(path: Path, top: str, files: dict[str, Path]) -> None:
+    """Write a `.tar.gz` of files by their names below the folder `top`, with the same bytes each time."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for name, file in files.items():
+            data = file.read_bytes()
+            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+
+
+def _readme(manifest: Manifest, target: BoardSystem, offline: bool) -> str:
+    system = target.systems[0]
+    packages_of = runtimes(manifest, system)
     options = f"--no-index --find-links {WHEELS} " if offline else ""
     commands = ["sudo apt install python3-venv", "python3 -m venv mnist", ". mnist/bin/activate"]
     if system.arm32:  # PyPI has no NumPy for it, and our extras name packages that have no wheel there
-        packages = " ".join(f"'{package}'" for packages in found.values() for package in packages)
+        packages = " ".join(f"'{package}'" for packages in packages_of.values() for package in packages)
         commands[:2] = [f"{commands[0]} python3-numpy python3-pil", "python3 -m venv --system-site-packages mnist"]
         commands.append(f"pip install {options}./{OWN_WHEEL} {packages}")
     else:
-        commands.append(f"pip install {options}'./{OWN_WHEEL}[{','.join(found)}]'")
+        commands.append(f"pip install {options}'./{OWN_WHEEL}[{','.join(packages_of)}]'")
     fast = next((item.path.name for item in manifest.artifacts if item.precision is Precision.INT8), None)
     commands += ["mnist-edge verify .", "mnist-edge bench ."]
     commands += [f"mnist-edge predict photo.jpg --artifact {fast}"] if fast else []
     return README.format(
         model=manifest.model,
-        target=TARGETS[target],
+        target=target.title,
         version=__version__,
         commands="\n".join(f"    {command}" for command in commands),
     )

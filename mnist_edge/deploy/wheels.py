@@ -49,13 +49,12 @@ def write_wheel(folder: Path) -> Path:
 
 def requirements() -> dict[str, str]:
     """Return what the base install needs: each package's name and its requirement, `click` and `click>=8.2`."""
-    lines = [line for line in _distribution().requires or () if "extra ==" not in line]
-    return {re.split(r"[^\w.-]", line)[0]: line.partition(";")[0].strip() for line in lines}
+    from packaging.requirements import Requirement
 
-
-def extras() -> list[str]:
-    """Return the names of our extras."""
-    return _distribution().metadata.get_all("Provides-Extra") or []
+    parsed = map(Requirement, _distribution().requires or ())
+    return {
+        item.name: f"{item.name}{item.specifier}" for item in parsed if item.marker is None or item.marker.evaluate()
+    }
 
 
 def _distribution() -> metadata.Distribution:

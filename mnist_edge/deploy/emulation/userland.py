@@ -18,7 +18,7 @@ from mnist_edge.core.files import atomic_write, publish_folder
 from mnist_edge.core.folder import VERIFY
 from mnist_edge.core.host import EMULATED
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.deploy.boards import Board, Release
+from mnist_edge.deploy.boards import Board, Release, board_system
 from mnist_edge.deploy.bundle import SUFFIX, bundle, pinned
 from mnist_edge.deploy.emulation import debian
 from mnist_edge.deploy.wheels import install
@@ -49,7 +49,7 @@ class Userland:
 
     @property
     def title(self) -> str:
-        """What it stands for, in words that leave no doubt that it is not the board."""
+        """Return what is emulated, in words that leave no doubt that it is not the board."""
         return f"{self.board.title} ({self.board.cpu}) emulated by qemu"
 
     def python(self, *arguments: str, package: Path, width: int = 80) -> subprocess.CompletedProcess[str]:
@@ -79,11 +79,11 @@ class Userland:
 
     @contextmanager
     def unpacked(self, folder: Path) -> Iterator[tuple[Path, Path]]:
-        """Bundle an export folder and unpack it as on a board; give it and the folder of the bundle's own package."""
+        """Yield an export's bundle, unpacked as on a board, and the folder of the bundle's own package."""
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
             archive = work / f"bundle{SUFFIX}"
-            bundle(folder, archive)
+            bundle(folder, archive, board_system(self.release.system))
             with tarfile.open(archive) as content:
                 content.extractall(work, filter="data")
             (wheel,) = (work / "bundle").glob("*.whl")
@@ -92,7 +92,7 @@ class Userland:
             yield work / "bundle", work / "package"
 
 
-def prepare(board: Board, release: Release, manifest: Manifest, progress: Progress) -> Userland:
+def prepare(board: Board, release: Release, manifest: Manifest, on_progress: Progress) -> Userland:
     """Find qemu, and build the userland and its packages where the cache does not have them.
 
     Raises:
@@ -101,13 +101,13 @@ def prepare(board: Board, release: Release, manifest: Manifest, progress: Progre
     emulator = qemu(board.emulator)
     root = cache() / f"{release.suite}-{release.architecture}"
     if not root.is_dir():
-        progress(f"Unpacking {release} into {root}, once …")
+        on_progress(f"Unpacking {release} into {root}, once …")
         debian.unpack(release.suite, release.architecture, release.debs, root)
     needed = pinned(manifest, release.system)
     key = hashlib.sha256("\n".join(needed).encode()).hexdigest()[:12]
     site = cache() / f"{root.name}-site-{key}"
     if not site.is_dir():
-        progress(f"Downloading its wheels ({', '.join(needed)}), once …")
+        on_progress(f"Downloading its wheels ({', '.join(needed)}), once …")
         with tempfile.TemporaryDirectory(dir=cache(), prefix=".installing-") as name:
             install(needed, release.system, Path(name) / "site")
             publish_folder(Path(name) / "site", site)
@@ -151,8 +151,8 @@ def qemu(name: str) -> str:
     old = ""
     for place in places:
         if found := shutil.which(name, path=place):
-            told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-            version = number.group(1) if (number := re.search(r"version (\d+[\d.]*)", told)) else "0"
+            output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+            version = number.group(1) if (number := re.search(r"version (\d+[\d.]*)", output)) else "0"
             if int(version.partition(".")[0]) >= LEAST_QEMU:
                 return found
             old = f"{found} is version {version}, which crashes inside the runtimes; version {LEAST_QEMU} is needed. "
