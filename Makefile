@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= cnn
 INSTALLED := $(VENV)/.installed
 
-.PHONY: export test lint clean
+.PHONY: export test test-extra test-all lint clean
 .DELETE_ON_ERROR:
 
 export: $(INSTALLED)
@@ -13,8 +13,18 @@ export: $(INSTALLED)
 	$(BIN)/mnist-edge verify exports/$(MODEL)
 	$(BIN)/mnist-edge bench exports/$(MODEL)
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# what needs Python packages alone
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not extra"
+
+# what needs Debian packages, boards' userlands, other runtimes or more time
+test-extra: $(INSTALLED)
+	$(PYTEST) -m extra
+
+test-all: $(INSTALLED)
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -1,21 +1,17 @@
-"""Shared by all tests: real MNIST, the four recipes trained and exported once a run, and no silent skip."""
+"""Shared by all tests: real MNIST, recipes trained and exported once a run, what is left out, and no silent skip."""
 
-import fcntl
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from support.commands import MODELS, ROOT, Run, locked, mnist_edge
 from support.debian13 import Debian13, tree
 from support.printed import App, npm, served
 
@@ -29,38 +25,20 @@ from mnist_edge.export.plan import ExportPlan
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
-MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ON_CI = bool(os.environ.get("MNIST_EDGE_CI"))
+NEEDS = {
+    "fashion": "a Debian package",
+    "browser": "a Debian package",
+    "debian13": "a Debian tree",
+    "runtime": "a runtime from npm",
+    "node_modules": "a runtime from npm",
+}
+"""What fixtures need that `make test` does without; tests say it with `@pytest.mark.extra("a Debian package")`."""
 
 stages: defaultdict[str, float] = defaultdict(float)
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def mnist_edge(*arguments: object, check: int | None = 0, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does; `check` is the exit code that is expected, None for any."""
-    command = [sys.executable, "-m", "mnist_edge", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
-    assert check is None or done.returncode == check, f"{command}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done  # type: ignore[no-any-return]
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one of the tests' processes at a time go through."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def install(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a pip that builds this checkout, which setuptools does in the checkout itself: one at a time."""
-    with locked(Path(tempfile.gettempdir()) / f"mnist-edge-build-{os.getuid()}.lock"):
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+left_out: Counter[str] = Counter()
 
 
 @pytest.fixture(scope="session")
@@ -80,34 +58,43 @@ def mnist() -> data.Dataset:
     return dataset
 
 
+def models_of(session: pytest.Session) -> tuple[str, ...]:
+    """The recipes that the tests of a run need: two, and all four where a test is for one of the others."""
+    texts = " ".join(item.nodeid for item in session.items)
+    return MODELS if "-wide" in texts else ("cnn", "mlp")
+
+
 @pytest.fixture(scope="session")
-def exports(mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all four recipes, trained with seed 0 and exported once; tests must not change it."""
+def exports(mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recipes that were trained with seed 0 and exported once a run; tests must not change it."""
     base = tmp_path_factory.getbasetemp()
     if ready := os.environ.get("MNIST_EDGE_TEST_EXPORTS"):  # exported earlier: for work on one test, never in CI
         return shutil.copytree(ready, base / "exports")
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with locked(shared.with_suffix(".lock")):  # of two processes one trains, and the other waits
-        done_before = shared.with_suffix(".done")
-        if not done_before.is_file():
-            for model in MODELS:
-                start = time.perf_counter()
-                done = mnist_edge("export", "--all", "--model", model, "--out", shared)
-                stages[f"train and export {model}"] = time.perf_counter() - start
-                for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
-                    assert noise not in done.stdout + done.stderr
+    for model in models_of(request.session):
+        done_before = shared.with_name(f"trained-{model}.done")
+        with locked(shared.with_name(f"trained-{model}.lock")):  # of two processes one trains, and the other waits
+            if done_before.is_file():
+                continue
+            start = time.perf_counter()
+            done = mnist_edge("export", "--all", "--model", model, "--out", shared)
+            stages[f"train and export {model}"] = time.perf_counter() - start
+            for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
+                assert noise not in done.stdout + done.stderr
             done_before.touch()
     return shutil.copytree(shared, base / "exports")
 
 
 @pytest.fixture(scope="session")
-def mcu(exports: Path, mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All four recipes for microcontrollers, and `cnn` with logits too."""
+def mcu(
+    exports: Path, mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The recipes for microcontrollers, and `cnn` with logits too."""
     if not installed("tflite_micro"):
         pytest.skip("TensorFlow Lite Micro is not here: pip install '.[mcu]'")
     out = tmp_path_factory.mktemp("mcu")
     plan = ExportPlan(tuple((name, Precision.INT8) for name in ("tflite", "c")), IOOptions(full_integer=True))
-    for model in MODELS:
+    for model in models_of(request.session):
         (out / model).mkdir()
         for name in ("model.keras", "training.json"):
             shutil.copy(exports / model / name, out / model)
@@ -222,6 +209,23 @@ def app(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert not opened.errors
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `extra` the tests whose fixtures need more than Python packages, and those of the two larger recipes."""
+    for item in items:
+        needs = {NEEDS[name] for name in getattr(item, "fixturenames", ()) if name in NEEDS}
+        if "-wide" in item.nodeid:
+            needs.add("the two larger recipes")
+        for need in needs:
+            item.add_marker(pytest.mark.extra(need))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what `make test` leaves out, by need."""
+    for item in items:
+        for marker in item.iter_markers("extra"):
+            left_out[marker.args[0]] += 1
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Add up the time of each test file, fixtures included."""
@@ -233,7 +237,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Under MNIST_EDGE_CI a skip is a failure; one of two processes hands its times over."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["stages"] = dict(stages)
+        session.config.workeroutput["stages"], session.config.workeroutput["left_out"] = dict(stages), dict(left_out)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if ON_CI and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == 0:
         session.exitstatus = 1
@@ -242,7 +246,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take the times of a process that has ended."""
-    stages.update(getattr(node, "workeroutput", {}).get("stages", {}))
+    for name, seconds in getattr(node, "workeroutput", {}).get("stages", {}).items():
+        stages[name] += seconds
+    for name, count in getattr(node, "workeroutput", {}).get("left_out", {}).items():
+        left_out[name] = count  # every process collects all tests
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -250,5 +257,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("time of each stage")
     for name, seconds in stages.items():
         terminalreporter.write_line(f"{seconds:8.1f} s  {name}")
+    for need, count in sorted(left_out.items()):
+        terminalreporter.write_line(f"left out, as they need {need}: {count} tests. Run all of them: make test-all")
     if ON_CI and (skipped := terminalreporter.stats.get("skipped")):
         terminalreporter.write_line(f"MNIST_EDGE_CI: {len(skipped)} skipped, which fails this run", red=True)

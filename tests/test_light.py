@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import install
 from PIL import Image
+from support.commands import install
 
 from mnist_edge.data.dataset import Dataset
+
+pytestmark = pytest.mark.extra("another runtime")
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "scikit-learn"}

@@ -55,31 +55,39 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = commands.main(arguments, prog_name="mnist-edge", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        sys.exit(0)
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "mnist-edge"
-        _fail(f"{error.format_message()} See {path} --help.")
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except MnistEdgeError as error:
-        _fail(str(error))
+        code = 0
     except (click.Abort, KeyboardInterrupt):
         click.echo(
             "\ninterrupted: no half-written file is left, and what was there is unchanged. "
             "Run the same command again to start over.",
             err=True,
         )
-        sys.exit(INTERRUPTED)
-    except OSError as error:
-        if error.errno == errno.EPIPE:
+        code = INTERRUPTED
+    except (click.ClickException, MnistEdgeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
             sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
             sys.exit(NO)
-        where = error.filename or "the system"
-        _fail(f"{where}: {error.strerror or error}. Check the path, its rights and the free space.")
+        code = WRONG
+        _print_error(_message(error), "--json" in (sys.argv if arguments is None else arguments))
     sys.exit(code or 0)
 
 
-def _fail(message: str) -> NoReturn:
-    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
-    click.echo(f"error: {''.join(shown)}", err=True)
-    sys.exit(WRONG)
+def _message(error: Exception) -> str:
+    """Return what is wrong and what to do, in one line that prints."""
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "mnist-edge"
+        message = f"{error.format_message()} See {path} --help."
+    elif isinstance(error, OSError):
+        where = error.filename or "the system"
+        message = f"{where}: {error.strerror or error}. Check the path, its rights and the free space."
+    else:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
+
+
+def _print_error(message: str, json: bool) -> None:
+    click.echo(f"error: {message}", err=True)
+    if json:
+        from mnist_edge.cli.console import print_json
+
+        print_json({"schema": 1, "error": message})

@@ -53,6 +53,7 @@ def export(
         UnsupportedPrecision, ConversionError, MissingRuntime: a file cannot be written.
         DataError: there is no dataset, or it is not the one that the model was trained on.
     """
+    from mnist_edge.core.errors import UnsupportedPrecision
     from mnist_edge.data.dataset import load_mnist
     from mnist_edge.export.plan import plan_export
     from mnist_edge.export.tuning import Budget
@@ -60,7 +61,10 @@ def export(
     from mnist_edge.training.trainer import adopt
 
     folder = Path(folder)
-    plan = plan_export(map(Precision, precisions), options.formats, options.io)
+    names = list(precisions)
+    if unknown := [name for name in names if name not in tuple(Precision)]:
+        raise UnsupportedPrecision(f"there is no precision {unknown[0]!r}. Say one of {', '.join(Precision)}.")
+    plan = plan_export(map(Precision, names), options.formats, options.io)
     trained = model if isinstance(model, store.Trained) else None
     dataset = dataset or (trained and trained.dataset) or load_mnist()
     trained = trained or adopt(Path(model) if isinstance(model, str) else model, dataset)

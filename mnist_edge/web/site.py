@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import FolderError
@@ -63,7 +64,7 @@ def site(folder: Path, runtime: Path) -> Site:
         "runtimes": json.loads((STATIC / "package.json").read_text(encoding="utf-8"))["dependencies"],
         "reference": "reference/images",
         "files": files,
-        "offline": ["files.json", *pages],
+        "offline": ["files.json", *map(quote, pages)],
     }
     told = json.dumps(content) + "".join(page.sha256 for page in pages.values())
     content["version"] = hashlib.sha256(told.encode()).hexdigest()

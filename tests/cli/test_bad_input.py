@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
 from PIL import Image
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.folder import MANIFEST

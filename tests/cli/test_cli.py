@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Run
 from PIL import Image
+from support.commands import Run
 
 from mnist_edge.cli import commands
 from mnist_edge.data.dataset import Dataset
@@ -166,6 +166,7 @@ def test_bench_reports_both_calls_and_keeps_raw_samples(run: Run, exports: Path)
     assert "onnxruntime" in content["versions"]
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 @pytest.mark.parametrize("columns", ["60", "80", "120"])
 def test_tables_fit_the_terminal(run: Run, exports: Path, columns: str) -> None:
     import os
@@ -181,3 +182,19 @@ def test_a_reader_that_goes_away_is_no_traceback(exports: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "{"
     assert done.stderr == ""
+
+
+def test_json_also_where_the_answer_is_an_error(run: Run, tmp_path: Path) -> None:
+    done = run("verify", tmp_path / "nowhere", "--json", check=2)
+    assert json.loads(done.stdout) == {"schema": 1, "error": done.stderr.removeprefix("error: ").strip()}
+    done = run("bench", tmp_path, "--runs", 0, "--json", check=2)
+    assert "--runs" in json.loads(done.stdout)["error"]
+
+
+def test_predict_gives_json_where_every_picture_fails(run: Run, exports: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    arguments = ("predict", "text.png", "gone.png", "--artifact", exports / "mlp" / "mlp-int8.onnx", "--json")
+    content = json.loads(run(*arguments, cwd=tmp_path, check=2).stdout)
+    assert content["predictions"] == []
+    assert [item["picture"] for item in content["errors"]] == ["text.png", "gone.png"]
+    assert "there is no picture" in content["errors"][1]["error"]

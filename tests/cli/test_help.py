@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from conftest import Run
+from support.commands import Run
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

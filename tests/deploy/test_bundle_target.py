@@ -4,8 +4,8 @@ import json
 import tarfile
 from pathlib import Path
 
-from conftest import Run
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.manifest import Manifest
 

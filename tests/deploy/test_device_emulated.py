@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
 from numpy.typing import NDArray
 from PIL import Image
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.manifest import Manifest
@@ -23,6 +23,8 @@ from mnist_edge.data.dataset import Dataset
 from mnist_edge.deploy.boards import BOARDS
 from mnist_edge.deploy.emulation import userland as emulate
 from mnist_edge.deploy.emulation.userland import Userland
+
+pytestmark = pytest.mark.extra("a board's userland")
 
 ALL, SOME = 1000, 200
 RUNS = {

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Run
 from support import faults
+from support.commands import Run
+
+pytestmark = pytest.mark.extra("a Debian package")
 
 Board = Callable[..., dict[str, str]]
 SHELL_TOOLS = ("sh", "bash", "mktemp", "rm", "tar", "gzip", "cat", "test", "true", "uname", "env")

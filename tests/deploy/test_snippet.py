@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run
+from support.commands import Run
 from support.printed import SOURCES, App, outputs
 
 from mnist_edge.core.manifest import Manifest
@@ -16,6 +16,8 @@ from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.deploy.snippets import snippet
 from mnist_edge.verify import tolerances as tolerance
+
+pytestmark = pytest.mark.extra("another runtime")
 
 EVERY_TENTH = slice(None, None, 10)
 # beside the default files: each with the ends that it has and the formats it exists in

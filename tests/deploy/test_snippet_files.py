@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
+from support.commands import Run
 from support.printed import outputs
 
 from mnist_edge.core.reference import Reference

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import Run
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from support.commands import Run
 from support.printed import SOURCES, outputs
 
 from mnist_edge.core.reference import Reference
 from mnist_edge.deploy.snippets import snippet
+
+pytestmark = pytest.mark.extra("another runtime")
 
 IMAGES = 20
 CONVERT = """

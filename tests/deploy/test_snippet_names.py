@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import Run
+from support.commands import Run
 from support.printed import SOURCES, outputs
 
 from mnist_edge.core.reference import Reference
 from mnist_edge.deploy.snippets import snippet
+
+pytestmark = pytest.mark.extra("another runtime")
 
 ODD = "\n\r\t\x01\x1b[31m\x7f\u202e\u2028\U000e0041"  # control characters and others that do not print
 FILE = f'q"u\'o\\te`${{process.exit(3)}} % ??! * """ coding=latin-9 {ODD}é\U0001f6001.onnx'

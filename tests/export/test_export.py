@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from conftest import MODELS, Run
+from support.commands import MODELS, Run
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.manifest import Manifest

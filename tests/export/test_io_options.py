@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from conftest import Run
+from support.commands import Run
 
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.data.dataset import Dataset

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
+from support.commands import Run
 
 from mnist_edge.core.optional import require_keras
 from mnist_edge.data.dataset import Dataset
@@ -53,6 +53,7 @@ def own(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 @pytest.mark.parametrize("name", ["mine", "logits"])
 def test_a_model_of_ones_own_goes_through_the_whole_chain(run: Run, own: Path, tmp_path: Path, name: str) -> None:
     done = run("export", "--from", own / f"{name}.keras", "--all", "--out", tmp_path)
@@ -81,6 +82,7 @@ def test_another_shape_is_refused_with_its_reason(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_a_budget_that_holds_is_recorded_with_what_was_tried(run: Run, exports: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -94,6 +96,7 @@ def test_a_budget_that_holds_is_recorded_with_what_was_tried(run: Run, exports: 
     run("verify", folder)
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_a_budget_that_cannot_hold_is_refused_after_methods_and_layers(run: Run, own: Path, tmp_path: Path) -> None:
     from mnist_edge.core.contract import IOOptions
     from mnist_edge.core.errors import ConversionError
@@ -112,6 +115,7 @@ def test_a_budget_that_cannot_hold_is_refused_after_methods_and_layers(run: Run,
     assert [item["quantization"]["float_layers"] for item in tuner.tried][-1] == (0, 1, 2, 3)
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_tune_latency_measures_candidates_and_keeps_one(run: Run, exports: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -128,6 +132,7 @@ def test_tune_latency_measures_candidates_and_keeps_one(run: Run, exports: Path,
     run("verify", folder)
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_kernels_that_a_converter_rewrites_are_no_fault(run: Run, mnist: Dataset, tmp_path: Path) -> None:
     """Rescaling, Permute and BatchNorm before and behind a Relu: converters fold them into kernels, each in its way."""
     keras = require_keras("a test")
@@ -159,6 +164,7 @@ def test_kernels_that_a_converter_rewrites_are_no_fault(run: Run, mnist: Dataset
     assert "rewrote kernels" in check["detail"]
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_layers_that_cannot_be_paired_are_skipped_not_guessed(run: Run, mnist: Dataset, tmp_path: Path) -> None:
     """A wide and deep network, and a transposed convolution with BatchNorm: verified, but for the kernels."""
     keras = require_keras("a test")

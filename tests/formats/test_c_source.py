@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
+from support.commands import Run
 from support.micro import ALONE, STEM, WORDS, call, macros, outputs_of, tool
 
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.c_array import source as c_source
+
+pytestmark = pytest.mark.extra("a Debian package")
 
 ROOT = Path(__file__).parents[2]
 ARM = ["-mcpu=cortex-m4", "-mthumb"]

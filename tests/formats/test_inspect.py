@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import MODELS, Run
+from support.commands import MODELS, Run
 
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.formats import FORMATS

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODELS, Run
 from rich.console import Console
+from support.commands import MODELS, Run
 from support.micro import outputs_of
 
 from mnist_edge.core.contract import IOOptions, Precision
@@ -68,7 +68,7 @@ def test_the_same_class_as_tflite_on_all_reference_images(mcu: Path, model: str)
 @pytest.fixture(scope="module")
 def reports(mcu: Path) -> dict[str, VerifyReport]:
     """What verify says of each recipe over the golden images."""
-    return {model: verify(mcu / model) for model in MODELS}
+    return {path.name: verify(path) for path in mcu.iterdir()}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -101,6 +101,7 @@ def test_the_arena_is_the_smallest(mcu: Path, model: str) -> None:
         outputs_of(content, told["arena"] - 16, black)
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_two_exports_give_the_same_bytes(run: Run, mcu: Path, tmp_path: Path) -> None:
     (tmp_path / "mlp").mkdir()
     for name in ("model.keras", "training.json"):
@@ -183,6 +184,7 @@ def test_it_is_made_on_request_alone(ends: IOOptions) -> None:
     assert plan_export([Precision.INT8], ("c",), IOOptions(full_integer=True)).pairs == (("c", Precision.INT8),)
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_a_tuned_array_takes_over_what_was_found_for_its_twin(run: Run, mcu: Path, tmp_path: Path) -> None:
     (tmp_path / "mlp").mkdir()
     for name in ("model.keras", "training.json"):

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import Run
+from support.commands import Run
 
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.reference import Reference
 from mnist_edge.deploy.emulation import userland as emulate
+
+pytestmark = pytest.mark.extra("qemu")
 
 SCRIPT = """
 import sys, numpy as np, onnxruntime

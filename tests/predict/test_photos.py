@@ -16,6 +16,8 @@ from mnist_edge.formats import format_of
 from mnist_edge.predict.picture import mnist_like
 from mnist_edge.predict.picture import read as read_picture
 
+pytestmark = pytest.mark.extra("a Debian package")
+
 
 def right(found: list[Answer], distortion: str = "") -> float:
     """The share of right answers, of all or of one distortion."""

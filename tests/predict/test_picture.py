@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run
 from photos import missing_fonts
 from pictures import SOURCES, hopeless, pictures
 from PIL import Image, ImageDraw
+from support.commands import Run
 
 from mnist_edge.core.errors import PictureError
 from mnist_edge.data.dataset import Dataset
@@ -207,6 +207,7 @@ def answer(grey: Images) -> str:
         return str(error)
 
 
+@pytest.mark.extra("Node")
 def test_javascript_gives_the_same_bits(mnist: Dataset, in_node: InNode) -> None:
     if missing := missing_fonts():
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import Run
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.manifest import Manifest
 
@@ -99,6 +99,7 @@ def test_a_failure_comes_first_with_its_cause_and_what_was_skipped_is_marked(
     assert (tmp_path / "pages" / "report.md").read_text().startswith("# mlp: ✗ FAIL\n")
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_without_bench_results_latency_is_skipped(exports: Path, run: Run, tmp_path: Path) -> None:
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp", ignore=shutil.ignore_patterns("bench.json"))
     run("report", folder, "--out", tmp_path)

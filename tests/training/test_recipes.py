@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MODELS as NAMES
+from support.commands import MODELS as NAMES
 
 from mnist_edge.core.errors import ModelError
 from mnist_edge.training.recipes import RECIPES, Recipe, find_recipe

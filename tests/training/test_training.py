@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODELS, Run
+from support.commands import MODELS, Run
 
 from mnist_edge.core.errors import ModelError
 from mnist_edge.data.dataset import Dataset
@@ -43,6 +43,7 @@ def test_the_model_file_has_no_optimizer_state(exports: Path, name: str) -> None
     assert path.stat().st_size < RECIPES[name].parameters * 4 + 60_000
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_one_seed_gives_the_same_weights_and_another_others(run: Run, mnist: Dataset, tmp_path: Path) -> None:
     digests = []
     for out, seed in (("a", 7), ("b", 7), ("c", 8)):
@@ -89,7 +90,7 @@ def test_ctrl_c_leaves_everything_as_it_was(exports: Path, tmp_path: Path) -> No
 
 def test_a_model_that_is_not_the_recorded_one_is_refused(exports: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
-    shutil.copy(exports / "mlp-wide" / "model.keras", folder / "model.keras")
+    shutil.copy(exports / "cnn" / "model.keras", folder / "model.keras")
     with pytest.raises(ModelError, match=r"does not hold the weights that training\.json tells of"):
         store.load(folder)
     (folder / "model.keras").write_bytes(b"PK half a model")

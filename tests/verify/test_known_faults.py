@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MODELS
 from support import faults
+from support.commands import MODELS
 
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.verify.result import Status

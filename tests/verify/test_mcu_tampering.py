@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.errors import ArtifactError, IntegrityError
 from mnist_edge.core.files import sha256

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import Run
 from support import faults
+from support.commands import Run
 
 from mnist_edge.core.errors import IntegrityError
 from mnist_edge.verify.result import ArtifactResult, Status

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.commands import Run
 
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ToleranceError
@@ -145,6 +145,7 @@ def test_a_project_sets_limits_and_flags_go_over_them(tmp_path: Path) -> None:
         parse({"drop": True}, "here")
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_flags_and_the_table_reach_the_verdict(run: Run, exports: Path, tmp_path: Path) -> None:
     folder = (exports / "mlp").resolve()
     done = run("verify", folder, "--tolerance", "int8.steps=0.01", check=1, cwd=tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODELS, Run
+from support.commands import MODELS, Run
 from support.faults import resign
 
 from mnist_edge.core.contract import Precision
@@ -16,6 +16,7 @@ from mnist_edge.core.metrics import margins
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats import FORMATS
+from mnist_edge.formats.runner import BatchRunner, Images, Probabilities
 from mnist_edge.verify.result import Status, VerifyReport
 from mnist_edge.verify.verify import verify
 
@@ -23,7 +24,7 @@ from mnist_edge.verify.verify import verify
 @pytest.fixture(scope="module")
 def reports(exports: Path, mnist: Dataset) -> dict[str, VerifyReport]:
     """The verdict on every recipe over all test images."""
-    return {model: verify(exports / model, mnist) for model in MODELS}
+    return {path.name: verify(path, mnist) for path in exports.iterdir()}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -144,3 +145,18 @@ def test_an_artifact_of_an_unknown_format_is_skipped(exports: Path, tmp_path: Pa
     assert report.results[0].status is Status.SKIPPED
     assert report.passed
     assert not report.passes(strict=True)
+
+
+def test_without_the_dataset_no_image_runs_twice(exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: dict[str, int] = {}
+    run = BatchRunner.run
+
+    def counted(self: BatchRunner, images: Images) -> Probabilities:
+        if len(images) > 500:  # the variants take 200
+            counts[str(id(self))] = counts.get(str(id(self)), 0) + len(images)
+        return run(self, images)
+
+    monkeypatch.setattr(BatchRunner, "run", counted)
+    report = verify(exports / "mlp", images=1000)
+    assert report.sample.name == "1000 golden images of reference.npz"
+    assert sorted(counts.values()) == [1000] * len(report.results)

@@ -28,6 +28,8 @@ from mnist_edge.export.plan import ExportPlan
 from mnist_edge.web.runtime import FILES, STATIC, install
 from mnist_edge.web.site import policy, site
 
+pytestmark = pytest.mark.extra("a runtime from npm")
+
 ROOT = Path(__file__).parents[2]
 
 

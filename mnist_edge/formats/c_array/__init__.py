@@ -77,6 +77,11 @@ class CArray(Format):
         import tempfile
 
         self.contract(request.precision, request.io)
+        if {'"', "\n"} & set(path.stem):
+            raise ConversionError(
+                f"no C code can include {path.with_suffix('.h').name!r}: its name has a quote or a line break. "
+                "Rename the model's folder."
+            )
         load_runtime()
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"

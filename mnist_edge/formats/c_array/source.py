@@ -14,7 +14,7 @@ ALIGNMENT = 16  # what TensorFlow Lite Micro wants of a model's first byte
 PER_LINE = 20
 COMMENT = r"(?s)/\*.*?\*/|//[^\n]*"
 ARRAY = r"(?:unsigned\s+char|uint8_t)\s+\w+\s*\[[^\]]*\][^={;]*=\s*\{([^}]*)\}"
-TOLD = r"/\* mnist-edge: (\{.*\}) \*/"
+METADATA = r"/\* mnist-edge: (\{.*\}) \*/"
 
 HEADER = """\
 /* {title}: a digit classifier for {runtime}. Written by mnist-edge {mnist_edge}; not to be edited.
@@ -88,7 +88,7 @@ ALIGNED const unsigned char {name}[] = {{
 {rows}
 }};
 
-/* mnist-edge: {told} */
+/* mnist-edge: {metadata} */
 """
 
 
@@ -98,18 +98,18 @@ def identifier(stem: str) -> str:
     return name if name[0].isalpha() else f"model_{name}"
 
 
-def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], told: dict[str, Any]) -> str:
+def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], metadata: dict[str, Any]) -> str:
     """Return the header of an array.
 
     Args:
         title: the file's name without its ending.
         content: the array's bytes.
         specs: input and output as the runtime has them, int8 with scale and zero point.
-        told: the metadata of the export, the array's `sha256`, the `runtime`, the `arena` in bytes and what it was
+        metadata: the metadata of the export, the array's `sha256`, the `runtime`, the `arena` in bytes and what it was
             `measured_with`, the `operators` and how many `kinds` of them there are.
     """
     source, sink = specs
-    words = {key: _harmless(str(value)) for key, value in told.items()}
+    words = {key: _harmless(str(value)) for key, value in metadata.items()}
     return HEADER.format(
         **words,
         title=_harmless(title),
@@ -126,8 +126,8 @@ def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], tol
     )
 
 
-def source(title: str, content: bytes, told: dict[str, Any]) -> str:
-    """Return the C source of an array; `told` goes into a comment as JSON, for `read`."""
+def source(title: str, content: bytes, metadata: dict[str, Any]) -> str:
+    """Return the C source of an array; `metadata` goes into a comment as JSON, for `read`."""
     lines = (content[start : start + PER_LINE] for start in range(0, len(content), PER_LINE))
     return SOURCE.format(
         title=title,
@@ -135,7 +135,7 @@ def source(title: str, content: bytes, told: dict[str, Any]) -> str:
         NAME=identifier(title).upper(),
         labels=", ".join(f'"{label}"' for label in LABELS),
         rows="\n".join("".join(f"0x{byte:02x}," for byte in line) for line in lines),
-        told=json.dumps(told).replace("/", r"\u002f"),  # no comment ends or begins in it
+        metadata=json.dumps(metadata).replace("/", r"\u002f"),  # no comment ends or begins in it
     )
 
 
@@ -154,8 +154,8 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        told = json.loads(found[1]) if (found := re.search(TOLD, text)) else {}
-        if not isinstance(told, dict):
+        metadata = json.loads(found[1]) if (found := re.search(METADATA, text)) else {}
+        if not isinstance(metadata, dict):
             raise ValueError("what it tells of itself is no JSON object")
         array = re.search(ARRAY, re.sub(COMMENT, "", text))
         if array is None:
@@ -164,9 +164,9 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ArtifactError(f"{path} is not a C file with a model in it ({reason}).") from error
-    if told.get("sha256", digest(content)) != digest(content):
+    if metadata.get("sha256", digest(content)) != digest(content):
         raise ArtifactError(f"{path} was changed: its array has not the SHA-256 that stands below it. Export it again.")
-    return content, told
+    return content, metadata
 
 
 def _float(value: float | None) -> str:

@@ -134,7 +134,7 @@ async function open(file) {
 
 async function load(file) {
   if (!opened.has(file.name)) {
-    const [runtime, bytes] = await Promise.all([import(`./run-${file.format}.js`), bytesOf(`files/${file.name}`)]);
+    const [runtime, bytes] = await Promise.all([import(`./run-${file.format}.js`), bytesOf(`files/${encodeURIComponent(file.name)}`)]);
     const run = await runtime.open(bytes, file.contract);
     await run(new Uint8Array(784)); // the first call allocates
     opened.set(file.name, { run, by: `${runtime.packageName} ${about.runtimes[runtime.packageName]}` });
@@ -144,7 +144,7 @@ async function load(file) {
 /** Compare the chosen file with what it gave on the exporting host, on reference digits; limits are the manifest's. */
 export async function check() {
   const { file, run } = chosen;
-  const [images, recorded] = await Promise.all([about.reference, `reference/${file.name}`].map(bytesOf));
+  const [images, recorded] = await Promise.all([about.reference, `reference/${encodeURIComponent(file.name)}`].map(bytesOf));
   const expected = new Float32Array(recorded.buffer);
   const count = images.length / 784;
   let same = 0, largest = 0;

@@ -1,7 +1,8 @@
 """Our files of `cnn` beside the naive ones: latency of the whole call, and the time of exporting.
 
-    python benchmarks/naive.py latency     (writes results/latency.json with raw samples, and results/latency.md)
-    python benchmarks/naive.py export      (writes results/export_time.json and results/export_time.md)
+    python benchmarks/versus_converter_defaults.py latency     (writes results/latency.json with raw samples, and
+    results/latency.md) python benchmarks/versus_converter_defaults.py export      (writes results/export_time.json and
+    results/export_time.md)
 
 "Naive" is what the converters' documentation tells a user to type: `TFLiteConverter.from_keras_model` with a
 representative dataset and int8 ends; tf2onnx with a dynamic batch, then `quantize_static` with its defaults. All calls
