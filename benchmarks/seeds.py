@@ -19,6 +19,7 @@ from mnist_edge.core.contract import Precision
 from mnist_edge.core.folder import TRAINING
 from mnist_edge.data import dataset as data
 from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import plan_export
 from mnist_edge.formats import runtime_versions
 from mnist_edge.training import store, trainer
@@ -34,7 +35,7 @@ def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dic
         folder.mkdir(parents=True, exist_ok=True)
         store.save(trainer.train(recipe, dataset, seed), folder)
     accuracy = store.load(folder).record["test"]["accuracy"]
-    export_folder(folder, dataset, plan_export(Precision))
+    export_folder(load_inputs(folder, dataset), plan_export(Precision))
     report = verify(folder, dataset)
     files = {}
     for result in report.results:

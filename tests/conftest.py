@@ -20,6 +20,7 @@ from mnist_edge.core.errors import DataError
 from mnist_edge.core.optional import installed
 from mnist_edge.data import dataset as data
 from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def mcu(
         for name in ("model.keras", "training.json"):
             shutil.copy(exports / model / name, out / model)
         if model != "cnn":
-            export_folder(out / model, mnist, plan)
+            export_folder(load_inputs(out / model, mnist), plan)
     done = mnist_edge("export", "--target", "mcu", "--out", out)
     assert "Left out" not in done.stderr
     assert re.search(r"Note: cnn-int8-io8\.c: [\d,]+ bytes of flash .* bytes of arena in RAM", done.stderr)

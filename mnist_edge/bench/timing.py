@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 BLOCK = 25
 TURN_NS = 20_000_000
-KEPT = 2**16  # most samples of a call that is timed for minutes: half a megabyte, 655 of them over the 99th percentile
+MOST_SAMPLES = 2**16  # of a call that is timed for minutes: half a megabyte, 655 of them over the 99th percentile
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def interleave(
                 out.add(_turn(call, 1, TURN_NS))
                 out.thin()
     return {
-        name: LatencyStats(np.array(item.kept, np.int64), item.every, item.total_ns) for name, item in samples.items()
+        name: LatencyStats(np.array(item.samples, np.int64), item.every, item.total_ns)
+        for name, item in samples.items()
     }
 
 
@@ -116,14 +117,14 @@ class _Samples:
     """The samples of one call, every one of them until `thin` has to halve them."""
 
     def __init__(self) -> None:
-        self.kept = array("q")
+        self.samples = array("q")
         self.every, self.count, self.total_ns = 1, 0, 0
 
     def add(self, times: list[int]) -> None:
-        self.kept.extend(times[-self.count % self.every :: self.every])
+        self.samples.extend(times[-self.count % self.every :: self.every])
         self.count += len(times)
         self.total_ns += sum(times)
 
     def thin(self) -> None:
-        while len(self.kept) > KEPT:
-            self.kept, self.every = self.kept[::2], 2 * self.every
+        while len(self.samples) > MOST_SAMPLES:
+            self.samples, self.every = self.samples[::2], 2 * self.every

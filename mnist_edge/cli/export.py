@@ -107,10 +107,11 @@ def command(
              mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
     from mnist_edge.export import export_folder
+    from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.tuning import Budget
 
     folder = out / (own.stem if own else model)
-    plan = _plan(**options)
+    plan = _plan(options)
     budget = None
     if max_drop is not None or tune:
         _check_tuning(plan, tune)
@@ -122,7 +123,7 @@ def command(
         InterruptFlag.check()
         info(line)
 
-    exported = export_folder(folder, dataset, plan, budget, trained=trained, on_progress=on_progress)
+    exported = export_folder(load_inputs(folder, dataset, trained), plan, budget, on_progress)
     for name in exported.left_out:
         info(f"Note: {name} is damaged, of another model or of another version, and left out. Export it again.")
     if json:
@@ -131,33 +132,32 @@ def command(
         _show(exported, folder, plan.io.full_integer)
 
 
-def _plan(
-    every: bool,
-    formats: tuple[str, ...],
-    head: str,
-    io: str,
-    target: str | None,
-    batch: int,
-    dynamic_batch: bool,
-    **precisions: bool,
-) -> "ExportPlan":
+def _plan(options: dict[str, Any]) -> "ExportPlan":
     """Return the plan that the options ask for. Raises UsageError where they contradict each other."""
     from mnist_edge.core.contract import IOOptions
     from mnist_edge.export.plan import plan_export, plan_platform
 
-    if dynamic_batch and batch != 1:
+    head, target = options["head"], options["target"]
+    batch = None if options["dynamic_batch"] else options["batch"]
+    if batch is None and options["batch"] != 1:
         raise click.UsageError("--batch and --dynamic-batch exclude each other.")
-    named = [precision for precision in Precision if precisions[precision]]
+    named = [precision for precision in Precision if options[precision]]
     if target is not None:
         excluded = [f"--{other}" for other in named if other is not Precision.INT8]
-        others = (("all", every), ("format", formats), ("tune", _typed("tune")), ("batch", batch != 1))
-        excluded += [f"--{name}" for name, used in (*others, ("dynamic-batch", dynamic_batch)) if used]
-        excluded += ["--io default"] if io == "default" and _typed("io") else []
+        flags = {
+            "every": "all",
+            "formats": "format",
+            "tune": "tune",
+            "batch": "batch",
+            "dynamic_batch": "dynamic-batch",
+        }
+        excluded += [f"--{flag}" for name, flag in flags.items() if _typed(name)]
+        excluded += ["--io default"] if options["io"] == "default" and _typed("io") else []
         if excluded:
             raise click.UsageError(f"--target {target} says itself what it writes: leave out {', '.join(excluded)}.")
         return plan_platform(target, head)
-    wanted = list(Precision) if every else named
-    plan = plan_export(wanted, formats, IOOptions(None if dynamic_batch else batch, head, io == "int8"))
+    wanted = list(Precision) if options["every"] else named
+    plan = plan_export(wanted, options["formats"], IOOptions(batch, head, options["io"] == "int8"))
     for reason in plan.refused if wanted else ():
         info(f"Left out: {reason}")
     return plan

@@ -12,7 +12,7 @@ from mnist_edge.cli.options import PATH, json_option
 @click.argument("file", type=PATH)
 @json_option
 def command(file: Path, json: bool) -> None:
-    """Show what is in a .tflite or .onnx file, ours or any other: ends, operators, versions, sizes, oldest runtime.
+    """Show what is in any .tflite or .onnx file: input and output, operators, versions, sizes, oldest runtime.
 
     \b
     Example: mnist-edge inspect exports/cnn/cnn-int8.onnx

@@ -14,7 +14,7 @@ DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Return a temporary path beside `path` to write to; it becomes `path` only when the block ends well.
+    """Yield a temporary path in the same folder to write to; it becomes `path` only when the block ends well.
 
     Raises OSError, which names `path` where the temporary one could not be made, written or renamed.
     """

@@ -138,8 +138,8 @@ class Manifest:
         try:
             for artifact in manifest.artifacts:
                 artifact.contract.check()
-                if any(Path(name).name != name for name in artifact.companions):
-                    raise ValueError("a companion lies in another folder")
+                if any(Path(name).name != name for name in (*artifact.companions, *manifest.files)):
+                    raise ValueError("a file lies in another folder")
         except ValueError as error:
             raise FolderError(f"{path} is damaged ({error}). Export again.") from error
         about = manifest.about

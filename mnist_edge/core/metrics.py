@@ -118,11 +118,11 @@ def all_pairs(outputs: Mapping[str, Outputs], reference: Outputs) -> tuple[Pair,
     """Compare everything with everything; `outputs` maps names to float32 `[N, 10]` on the same images."""
     classes = {name: values.argmax(axis=1) for name, values in outputs.items()}
     margin = margins(reference)
-    found = []
+    pairs = []
     for first, second in combinations(outputs, 2):
         flips = np.flatnonzero(classes[first] != classes[second])
-        found.append(Pair(first, second, tuple(flips.tolist()), tuple(margin[flips].tolist())))
-    return tuple(found)
+        pairs.append(Pair(first, second, tuple(flips.tolist()), tuple(margin[flips].tolist())))
+    return tuple(pairs)
 
 
 @dataclass(frozen=True)

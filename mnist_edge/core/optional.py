@@ -62,13 +62,13 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the installed version of each of `packages` that is installed."""
     from importlib import metadata  # 20 ms that `predict` require not spend
 
-    found = {}
+    installed_versions = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            installed_versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed_versions
 
 
 _verbose = False

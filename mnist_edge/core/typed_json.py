@@ -2,6 +2,7 @@
 
 import json
 import math
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,17 +45,9 @@ def _converter() -> Any:
     from cattrs import Converter
     from cattrs.gen import make_dict_structure_fn, override
 
-    def checked(accepted: tuple[type, ...]) -> Any:
-        def check(value: Any, kind: type) -> Any:
-            if type(value) not in accepted or (isinstance(value, float) and not math.isfinite(value)):
-                raise TypeError(f"{value!r:.60} is no {kind.__name__}")
-            return value
-
-        return check
-
     converter = Converter()
-    for kind, accepted in ((str, (str,)), (bool, (bool,)), (int, (int,)), (float, (int, float))):
-        converter.register_structure_hook(kind, checked(accepted))
+    for kind in (str, bool, int, float):
+        converter.register_structure_hook(kind, _plain)
     converter.register_structure_hook(Path, _file_name)
 
     def renamed(kind: Any) -> Any:
@@ -65,8 +58,18 @@ def _converter() -> Any:
     return converter
 
 
+def _plain(value: Any, kind: type) -> Any:
+    """Return a text, truth value or number, if it is one of that kind; also called for enumerations of texts."""
+    accepted = (int, float) if kind is float else (str,) if issubclass(kind, StrEnum) else (kind,)
+    if type(value) not in accepted:
+        raise TypeError(f"{value!r:.60} is no {kind.__name__}")
+    if kind is float and not abs(value) < math.inf:
+        raise ValueError(f"{value!r:.60} is no finite number")
+    return kind(value)
+
+
 def _file_name(value: Any, _: type) -> Path:
     """Return the path of a file beside the JSON; whatever folder it names is dropped."""
-    if not isinstance(value, str) or not (name := Path(value).name):
+    if not isinstance(value, str) or (name := Path(value).name) in ("", ".."):
         raise ValueError(f"{value!r:.60} is no file's name")
     return Path(name)

@@ -81,6 +81,11 @@ class RemoteSystem:
     venv: bool
     has: list[str]
 
+    @property
+    def environment(self) -> str:
+        """Return the path of the private environment there, quoted for a shell."""
+        return shlex.quote(f"{self.cache}/venv-{self.system.python}")
+
     @classmethod
     def probe(cls, ssh: "Connection") -> Self:
         """Return what the board says of itself.
@@ -125,16 +130,15 @@ def run_on_board(
         remote = RemoteSystem.probe(ssh)
         on_progress(f"It has {remote.system}, {remote.free / 1e6:,.0f} MB free.")
         requirements = pinned(manifest, remote.system)
-        environment = shlex.quote(f"{remote.cache}/venv-{remote.system.python}")
-        ready = ssh.run(f"{environment}/bin/python -m pip --version").returncode == 0
+        ready = ssh.run(f"{remote.environment}/bin/python -m pip --version").returncode == 0
         _check_room(ssh, remote, ready)
         with _copied(ssh, remote, folder, options.wheels, on_progress) as there:
             on_progress("Making the environment ready …")
-            _make_environment(ssh, remote, environment)
-            _install(ssh, remote, environment, requirements, there, offline=options.wheels)
+            _make_environment(ssh, remote)
+            _install(ssh, remote, requirements, there, offline=options.wheels)
             quoted = shlex.quote(there)
             settings = f"COLUMNS={options.width} PYTHONPATH={quoted}/{PACKAGE} XDG_CACHE_HOME={quoted}"
-            command = f"cd {quoted} && {settings} {environment}/bin/python -m mnist_edge"
+            command = f"cd {quoted} && {settings} {remote.environment}/bin/python -m mnist_edge"
             on_progress("Verifying …")
             verified = ssh.run(f"{command} verify .")
             if verified.returncode not in (0, 1):
@@ -195,9 +199,10 @@ def _lock(remote: RemoteSystem) -> str:
     return f"exec 9>{shlex.quote(remote.cache)}/lock; command -v flock >/dev/null && flock 9"
 
 
-def _make_environment(ssh: Connection, remote: RemoteSystem, environment: str) -> None:
+def _make_environment(ssh: Connection, remote: RemoteSystem) -> None:
     """Make the private environment where there is none, or a broken one."""
     site = "--system-site-packages " if remote.system.provided else ""
+    environment = remote.environment
     works = f"{environment}/bin/python -m pip --version >/dev/null 2>&1"
     make = f"{works} || {{ rm -rf {environment}; python3 -m venv {site}{environment}; }}"
     done = ssh.run(f"{_lock(remote)}; {make}")
@@ -205,12 +210,10 @@ def _make_environment(ssh: Connection, remote: RemoteSystem, environment: str) -
         raise ssh.failure("the environment could not be made", done)
 
 
-def _install(
-    ssh: Connection, remote: RemoteSystem, environment: str, requirements: list[str], there: str, *, offline: bool
-) -> None:
+def _install(ssh: Connection, remote: RemoteSystem, requirements: list[str], there: str, *, offline: bool) -> None:
     """Install the runtimes into the environment, and unpack our own wheel beside the bundle."""
     source = ["--no-index", "--find-links", f"{there}/{WHEELS}"] if offline else []
-    install = f"{_lock(remote)}; {environment}/bin/python -m pip install {shlex.join([*QUIET, *source])}"
+    install = f"{_lock(remote)}; {remote.environment}/bin/python -m pip install {shlex.join([*QUIET, *source])}"
     own = shlex.join(["--no-deps", "--target", f"{there}/{PACKAGE}", f"{there}/{OWN_WHEEL}"])
     for packages in (shlex.join(requirements), own):
         done = ssh.run(f"{install} {packages}")

@@ -22,7 +22,7 @@ CARRIED = ("METADATA", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write the wheel of the running package into a folder, the same bytes each time, and give its path.
+    """Write the wheel of the running package into a folder, the same bytes each time, and return its path.
 
     The form is that of the binary distribution format (PEP 427): the files, their metadata, and a RECORD of digests.
 
@@ -58,9 +58,9 @@ def requirements() -> dict[str, str]:
 
 
 def _distribution() -> metadata.Distribution:
-    for found in metadata.distributions(name=DISTRIBUTION):
-        if found.read_text("METADATA"):  # a checkout's egg-info, which python -m finds first, has none
-            return found
+    for distribution in metadata.distributions(name=DISTRIBUTION):
+        if distribution.read_text("METADATA"):  # a checkout's egg-info, which python -m finds first, has none
+            return distribution
     raise DeviceError(f"{DISTRIBUTION} runs from a folder and is not installed. Install it: make export")
 
 
@@ -117,7 +117,7 @@ def reason(stderr: str) -> str:
         return "pip ran out of disk. Free some space."
     if any(word in stderr for word in NETWORK):
         return "pip could not reach the package index. Is there a network?"
-    if found := re.search(r"No matching distribution found for (\S+)", stderr):
-        return f"there is no wheel of {found.group(1)}."
+    if match := re.search(r"No matching distribution found for (\S+)", stderr):
+        return f"there is no wheel of {match.group(1)}."
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines()
-    return f"pip failed: {lines[-1][:300] if lines else 'no word'}"
+    return f"pip failed: {lines[-1][:300] if lines else 'no message'}"

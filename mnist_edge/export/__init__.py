@@ -12,6 +12,7 @@ from mnist_edge.core.contract import DEFAULT_IO, IOOptions, Precision
 if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
     from mnist_edge.export.exporter import Exported
+    from mnist_edge.export.inputs import ExportInputs
     from mnist_edge.export.plan import ExportPlan
     from mnist_edge.export.tuning import Budget
     from mnist_edge.training.store import Trained
@@ -55,6 +56,7 @@ def export(
     """
     from mnist_edge.core.errors import UnsupportedPrecision
     from mnist_edge.data.dataset import load_mnist
+    from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.plan import plan_export
     from mnist_edge.export.tuning import Budget
     from mnist_edge.training import store
@@ -71,25 +73,20 @@ def export(
     if not store.holds(folder, trained):
         store.save(trained, folder)
     budget = None if options.max_drop is None else Budget(options.max_drop)
-    export_folder(folder, dataset, plan, budget, trained=trained)
+    export_folder(load_inputs(folder, dataset, trained), plan, budget)
     return folder
 
 
 def export_folder(
-    folder: Path,
-    dataset: Dataset,
+    inputs: ExportInputs,
     plan: ExportPlan,
     budget: Budget | None = None,
-    *,
-    trained: Trained | None = None,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> Exported:
-    """Tune and export the model that a folder holds, as `load_inputs`, `tune` and `export_files` say."""
+    """Choose the quantization within a budget, where there is one, and export, as `tune` and `export_files` say."""
     from mnist_edge.export.exporter import export_files
-    from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.tuning import tune
 
-    inputs = load_inputs(folder, dataset, trained)
     tuned = None
     if budget is not None:
         on_progress(f"Looking for int8 within {budget.max_drop} points of Keras on held-out training images …")

@@ -1,4 +1,4 @@
-"""Measures, at export, how far apart Keras is from itself; the tolerances of `verify` are multiples of that.
+"""Measures, at export, how far Keras's outputs vary; the tolerances of `verify` are multiples of that.
 
 A second process runs the model on one thread, in other batch sizes and with other optimizations, while the first one
 converts it. Everything here is over training images.
@@ -38,9 +38,9 @@ def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], K
         A function that waits for the end and gives the result. It raises ConversionError where the run failed.
     """
     with tempfile.TemporaryDirectory() as name:
-        given = Path(name) / "given.npz"
-        np.savez(given, images=images, outputs=predict(model, images))
-        command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(given)]
+        inputs = Path(name) / "inputs.npz"
+        np.savez(inputs, images=images, outputs=predict(model, images))
+        command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(inputs)]
         environment = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
         child = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
@@ -51,8 +51,8 @@ def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], K
             if child.returncode:
                 reason = err.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
                 raise ConversionError(f"Keras's own spread could not be measured: {reason[0]}")
-            found = json.loads(out.splitlines()[-1])
-            return KerasVariation(**{**found, "runs": tuple(found["runs"])})
+            variation = json.loads(out.splitlines()[-1])
+            return KerasVariation(**{**variation, "runs": tuple(variation["runs"])})
 
         try:
             yield finish
@@ -61,11 +61,11 @@ def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], K
             child.communicate()
 
 
-def measure(model: Any, given: Path) -> dict[str, Any]:
-    """Run a model in every way that this process can, and compare with the outputs that another one gave."""
+def measure(model: Any, inputs: Path) -> dict[str, Any]:
+    """Return how far a model's outputs vary between the ways to run it, here and in another process."""
     import tensorflow as tf
 
-    with np.load(given) as content:
+    with np.load(inputs) as content:
         images, outputs = content["images"], content["outputs"]
     pixels = scaled(images)
 
@@ -90,15 +90,15 @@ def measure(model: Any, given: Path) -> dict[str, Any]:
     logs = np.log(np.maximum(outputs, least))  # the logits, but for one constant an image
     return {
         "run_to_run": float(np.ptp(together, axis=0).max()),
-        "float16_rounding": _half(model, pixels, batches(eager, len(pixels))),
+        "float16_rounding": _float16_rounding(model, pixels, batches(eager, len(pixels))),
         "logit_step": float(np.ptp(logs, axis=1).max() / 255),
         "images": len(images),
         "runs": list(runs),
     }
 
 
-def _half(model: Any, pixels: Any, exact: Any) -> float:
-    """Return the largest difference that half a float16 unit on every weight made in some draws."""
+def _float16_rounding(model: Any, pixels: Any, exact: Any) -> float:
+    """Return the largest difference that half a float16 unit on every weight makes, over some random draws."""
     rng = np.random.default_rng(0)
     weights = model.get_weights()
     largest = 0.0

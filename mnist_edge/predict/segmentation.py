@@ -244,8 +244,8 @@ def is_beside(box: Values, boxes: Values) -> Mask:
     """Return which boxes are tall and share few columns with the first one; the parts of one digit share more."""
     heights, widths = (1 - boxes[:, end] - boxes[:, 2 + end] for end in (0, 1))
     common = 1 - np.maximum(boxes[:, 1] + box[3], box[1] + boxes[:, 3])
-    found: Mask = (heights * 5 > (1 - box[0] - box[2]) * 3) & (common * 4 < np.minimum(widths, 1 - box[1] - box[3]))
-    return found
+    beside: Mask = (heights * 5 > (1 - box[0] - box[2]) * 3) & (common * 4 < np.minimum(widths, 1 - box[1] - box[3]))
+    return beside
 
 
 def is_dash(box: Values, shape: tuple[int, ...]) -> bool:

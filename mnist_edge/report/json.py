@@ -25,7 +25,7 @@ def models(recipes: Iterable[Recipe]) -> dict[str, Any]:
     }
 
 
-def formats(found: Iterable[Format]) -> dict[str, Any]:
+def formats(items: Iterable[Format]) -> dict[str, Any]:
     """Return what each format can do."""
     return {
         "schema": SCHEMA,
@@ -38,7 +38,7 @@ def formats(found: Iterable[Format]) -> dict[str, Any]:
                 "calibration_methods": item.methods,
                 "runtime_missing": item.missing(),
             }
-            for item in found
+            for item in items
         ],
     }
 
@@ -71,7 +71,7 @@ def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:
 
 
 def _result(result: ArtifactResult) -> dict[str, Any]:
-    found, interval = result.comparison, result.interval
+    comparison, interval = result.comparison, result.interval
     return {
         "file": result.artifact.path.name,
         "sha256": result.artifact.sha256,
@@ -80,10 +80,10 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
         "notes": result.notes,
         "diagnosis": result.diagnosis and asdict(result.diagnosis),
         "tolerances": [
-            {**asdict(finding.tolerance), "unit": finding.tolerance.unit, "smallest_that_passes": finding.measured}
-            for finding in result.tolerances
+            {**asdict(one.tolerance), "unit": one.tolerance.unit, "smallest_that_passes": one.measured}
+            for one in result.tolerances
         ],
-        "comparison": found and {**asdict(found), "drop": found.drop},
+        "comparison": comparison and {**asdict(comparison), "drop": comparison.drop},
         "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
         "on_host": result.on_host and asdict(result.on_host),
         "footprint": result.footprint and asdict(result.footprint),
@@ -91,10 +91,10 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
     }
 
 
-def layers(found: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
+def layers(errors: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
     """Return each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
-    errors = {name: [{**asdict(item), "sqnr": item.sqnr} for item in items] for name, items in found.items()}
-    return {"layers": _clean(errors), "layers_skipped": dict(skipped)}
+    content = {name: [{**asdict(item), "sqnr": item.sqnr} for item in items] for name, items in errors.items()}
+    return {"layers": _clean(content), "layers_skipped": dict(skipped)}
 
 
 def _clean(content: Any) -> Any:

@@ -12,7 +12,7 @@ from mnist_edge.core.optional import silenced
 
 
 def digit(image: NDArray[np.uint8]) -> str:
-    """Return a digit, uint8 `[28, 28]`, as a `data:` address of a PNG; black on white, as ink is."""
+    """Return a digit, uint8 `[28, 28]`, as a `data:` address of a PNG; black on white."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -74,13 +74,12 @@ def train(
     )
     seconds = time.perf_counter() - started
     loss, _ = model.evaluate(scaled(dataset.test.images), _targets(recipe, dataset.test), batch_size=1000, verbose=0)
-    as_recipe = (schedule.epochs, schedule.batch_size) == (recipe.epochs, recipe.batch_size)
+    as_recipe = schedule == Schedule(recipe.epochs, recipe.batch_size)
     record = {
         "schema": SCHEMA,
         "recipe": asdict(recipe),
         "seed": seed,
-        "epochs": schedule.epochs,
-        "batch_size": schedule.batch_size,
+        **asdict(schedule),
         "as_recipe": as_recipe,
         "split": _split_record(len(training), len(held_out), recipe.validation, recipe.random_state),
         "dataset": dataset_record(dataset),

@@ -1,6 +1,6 @@
-"""Known faults of converted files, each with the test that recognizes it: arrays in, a cause with its evidence out.
+"""Known faults of converted files: each function recognizes one kind, and yields it with the evidence.
 
-A cause is named only where undoing the supposed fault gives back what Keras has.
+A fault is named only where undoing it gives back what Keras has.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ REWRITES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """A likely cause in a few words, and what speaks for it."""
+    """A known fault in a few words, and the evidence for it."""
 
     name: str
     evidence: str
@@ -47,13 +47,13 @@ def agreement(first: Array, second: Array) -> float:
 
 
 def explains(keras: Array, before: Array, after: Array) -> bool:
-    """Return whether outputs agree with Keras's after a fault was undone (or done to Keras's), and did not before."""
+    """Return whether undoing a fault, or doing it to Keras, makes two outputs agree that did not agree before."""
     was, now = (float(np.nan_to_num(np.abs(keras - outputs), nan=1.0).mean()) for outputs in (before, after))
     return now < 0.02 and now < was / 4 and agreement(keras, after) > 0.95
 
 
 def of_outputs(keras: Array, outputs: Array) -> Iterator[Fault]:
-    """Test what may be wrong between the last layer and the output; both are `[N, 10]`."""
+    """Yield faults between the last layer and the output; both outputs are `[N, 10]`."""
     sums = outputs.sum(axis=1)
     if not np.isfinite(outputs).all():
         yield Fault("the file gives numbers that are not finite", f"{(~np.isfinite(outputs)).sum()} of them")
@@ -69,13 +69,13 @@ def of_outputs(keras: Array, outputs: Array) -> Iterator[Fault]:
 
 
 def _wrapped(keras: Array, outputs: Array) -> Iterator[Fault]:
-    """1.0 is 256 steps of 1/256, which an 8-bit number cannot hold: it wraps around to 0."""
+    """Yield a fault where 1.0, which is 256 steps of 1/256 and no 8-bit number, became 0."""
     top = keras.argmax(axis=1)
     sure = keras.max(axis=1) > 1 - 1 / 512
-    given = outputs[np.arange(len(top)), top]
-    wrapped = sure & (given < 1 / 64)
+    leading = outputs[np.arange(len(top)), top]
+    wrapped = sure & (leading < 1 / 64)
     rest = ~sure & (keras.max(axis=1) < 1 - 1 / 128)
-    if sure.sum() and wrapped.sum() > 0.5 * sure.sum() and (given[rest] > 0.25).mean() > 0.9:
+    if sure.sum() and wrapped.sum() > 0.5 * sure.sum() and (leading[rest] > 0.25).mean() > 0.9:
         yield Fault(
             "int8 Softmax wraps",
             f"{wrapped.sum()} of the {sure.sum()} images of which Keras is surest (over 511/512) get a probability "
@@ -84,7 +84,7 @@ def _wrapped(keras: Array, outputs: Array) -> Iterator[Fault]:
 
 
 def _permuted(keras: Array, outputs: Array) -> Iterator[Fault]:
-    """Find the order of classes that gives Keras's answers back."""
+    """Yield a fault where another order of classes gives Keras's answers back."""
     table = np.zeros((10, 10))
     np.add.at(table, (keras.argmax(axis=1), outputs.argmax(axis=1)), 1)
     order = table.argmax(axis=1)
@@ -100,7 +100,7 @@ def _permuted(keras: Array, outputs: Array) -> Iterator[Fault]:
 
 
 def _affine(keras: Array, outputs: Array) -> Iterator[Fault]:
-    """Fit output = scale × Keras's + offset."""
+    """Yield a fault where output = scale × Keras's + offset."""
     scale, offset = np.polyfit(keras.ravel().astype(np.float64), outputs.ravel().astype(np.float64), 1)
     if not 0.05 < abs(scale) < 1e4 or not explains(keras, outputs, (outputs - np.float32(offset)) / np.float32(scale)):
         return
@@ -112,7 +112,7 @@ def _affine(keras: Array, outputs: Array) -> Iterator[Fault]:
 
 
 def of_inputs(keras: Callable[[Array], Array], pixels: Array, outputs: Array) -> Iterator[Fault]:
-    """Test what may be done to the image: Keras, given that image, gives what the file gives.
+    """Yield faults of the image: Keras gives the file's outputs for an image that was changed so.
 
     Args:
         keras: float32 `[N, 28, 28]` in [0, 1] → probabilities.
@@ -136,59 +136,59 @@ def of_inputs(keras: Callable[[Array], Array], pixels: Array, outputs: Array) ->
         yield Fault("wrong zero point at the input", evidence)
 
 
-def of_kernel(right: Kernel, found: Kernel, ours: Array, picture: tuple[int, ...]) -> Iterator[Fault]:
-    """Compare a layer's kernel with Keras's.
+def of_kernel(expected: Kernel, actual: Kernel, ours: Array, picture: tuple[int, ...]) -> Iterator[Fault]:
+    """Yield the fault that turns Keras's kernel of a layer into the file's.
 
     Args:
-        right: Keras's kernel, named after its layer.
-        found: the file's.
+        expected: Keras's kernel, named after its layer.
+        actual: the file's.
         ours: Keras's as `native` brings it into the file's layout.
         picture: height, width and channels of the picture that a Dense layer's input was flattened from, or ().
     """
-    layer, theirs = right.name, found.values
+    layer, theirs = expected.name, actual.values
     if sqnr(ours, theirs) >= SAME:
         return
-    for other in _layouts(right, found.layout, theirs.shape, picture):
+    for other in _layouts(expected, actual.layout, theirs.shape, picture):
         if sqnr(other, theirs) >= SAME:
             evidence = f"the weights of {layer} are Keras's in another order of axes"
             yield Fault(LAYOUT, evidence)
             return
-    channel = found.layout.index("O")
-    flat, right_flat = (np.moveaxis(array, channel, 0).reshape(array.shape[channel], -1) for array in (theirs, ours))
-    yield from _kernel_faults(layer, right_flat, flat)
+    channel = actual.layout.index("O")
+    flat, expected_flat = (np.moveaxis(array, channel, 0).reshape(array.shape[channel], -1) for array in (theirs, ours))
+    yield from _kernel_faults(layer, expected_flat, flat)
 
 
-def _kernel_faults(layer: str, right: Array, found: Array) -> Iterator[Fault]:
-    """Compare kernels as `[channels out, weights]`."""
-    order = _match(right, found)
-    if order is not None and sqnr(right, found[order]) >= SAME:
+def _kernel_faults(layer: str, expected: Array, actual: Array) -> Iterator[Fault]:
+    """Yield the fault of a kernel; both are `[output channels, weights]`."""
+    order = _match(expected, actual)
+    if order is not None and sqnr(expected, actual[order]) >= SAME:
         moved = np.flatnonzero(order != np.arange(len(order)))
         where = f"{moved[0]} and {moved[1]}" if len(moved) == 2 else f"{len(moved)} of {len(order)}"
         yield Fault("swapped channels", f"output channels {where} of {layer} have each other's weights")
         return
-    columns = _match(right.T, found.T) if right.shape[1] <= WIDE else None
-    if columns is not None and sqnr(right, found[:, columns]) >= SAME:
+    columns = _match(expected.T, actual.T) if expected.shape[1] <= WIDE else None
+    if columns is not None and sqnr(expected, actual[:, columns]) >= SAME:
         moved = np.flatnonzero(columns != np.arange(len(columns)))
         yield Fault("swapped channels", f"{len(moved)} input channels of {layer} have each other's weights")
         return
-    offset = (found - right).mean(axis=1, keepdims=True)
-    if sqnr(right, found - offset) >= SAME:
+    offset = (actual - expected).mean(axis=1, keepdims=True)
+    if sqnr(expected, actual - offset) >= SAME:
         evidence = f"every weight of {layer} is off by {_span(offset)}; less that, they are Keras's"
         yield Fault("wrong zero point", evidence)
         return
-    ratio = (found * right).sum(axis=1, keepdims=True) / np.maximum((right * right).sum(axis=1, keepdims=True), 1e-30)
-    if sqnr(right * ratio, found) >= SAME:
+    ratio = (actual * expected).sum(axis=1, keepdims=True) / np.maximum(
+        (expected * expected).sum(axis=1, keepdims=True), 1e-30
+    )
+    if sqnr(expected * ratio, actual) >= SAME:
         if np.ptp(ratio) < 0.02 * np.abs(ratio).max():
             yield Fault(SCALE, f"every weight of {layer} is {_span(ratio)} × Keras's")
         else:
             evidence = f"the channels of {layer} are {_span(ratio)} × Keras's, each in itself the same"
             yield Fault(CHANNEL_SCALES, evidence)
         return
-    levels = max(len(np.unique(row)) for row in found) if found.shape[1] > LEVELS else len(np.unique(found))
-    if levels <= LEVELS and sqnr(right, found) >= ROUNDED:
-        evidence = (
-            f"a channel of {layer} has at most {levels} different values; {sqnr(right, found):.0f} dB over the error"
-        )
+    levels = max(len(np.unique(row)) for row in actual) if actual.shape[1] > LEVELS else len(np.unique(actual))
+    if levels <= LEVELS and sqnr(expected, actual) >= ROUNDED:
+        evidence = f"a channel of {layer} has at most {levels} different values; {sqnr(expected, actual):.0f} dB over the error"
         yield Fault("weights rounded to 4 bits", evidence)
 
 
@@ -197,29 +197,29 @@ def _span(values: Array) -> str:
     return f"{low:.3g}" if np.isclose(low, high, rtol=0.02) else f"{low:.3g} to {high:.3g}"
 
 
-def _match(right: Array, found: Array) -> NDArray[np.int64] | None:
-    """Return the rows of `found` in the order in which they are nearest to `right`'s; None where that is no order."""
-    lengths = np.linalg.norm(right, axis=1)[:, None] * np.linalg.norm(found, axis=1)[None]
-    order = (right @ found.T / np.maximum(lengths, 1e-30)).argmax(axis=1)
+def _match(expected: Array, actual: Array) -> NDArray[np.int64] | None:
+    """Return the row of `actual` nearest to each of `expected`; None where they are in order or not all there."""
+    lengths = np.linalg.norm(expected, axis=1)[:, None] * np.linalg.norm(actual, axis=1)[None]
+    order = (expected @ actual.T / np.maximum(lengths, 1e-30)).argmax(axis=1)
     return order if len(set(order.tolist())) == len(order) and (order != np.arange(len(order))).any() else None
 
 
-def native(right: Kernel, layout: str, channels_first: bool, picture: tuple[int, ...]) -> Array:
-    """Bring Keras's kernel into a file's layout; `channels_first` where the file flattens pictures so."""
-    values = right.values
+def native(expected: Kernel, layout: str, channels_first: bool, picture: tuple[int, ...]) -> Array:
+    """Return Keras's kernel in a file's layout; `channels_first` where the file flattens pictures so."""
+    values = expected.values
     if channels_first and picture:
         values = _rows(values, picture, CHANNELS_FIRST)
-    return values.transpose([right.layout.index(axis) for axis in layout])
+    return values.transpose([expected.layout.index(axis) for axis in layout])
 
 
 def _rows(values: Array, picture: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-    """Reorder the rows of a Dense kernel as if the picture had its axes in another order."""
+    """Return the rows of a Dense kernel in the order that follows from other axes of the picture."""
     return values.reshape(*picture, -1).transpose(*axes, 3).reshape(values.shape)
 
 
-def _layouts(right: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[int, ...]) -> Iterator[Array]:
-    """Return Keras's kernel with its axes in every order, read as if it had the file's."""
-    values = right.values
+def _layouts(expected: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[int, ...]) -> Iterator[Array]:
+    """Yield Keras's kernel with its axes in every order, read as if in the file's order."""
+    values = expected.values
     if values.ndim == 4:
         for axes in permutations(range(4)):
             yield values.transpose(axes).reshape(shape)
@@ -229,39 +229,39 @@ def _layouts(right: Kernel, layout: str, shape: tuple[int, ...], picture: tuple[
         once = [_rows(values, picture, axes) for axes in permutations(range(3))]
         orders = [*once, *(_rows(rows, picture, CHANNELS_FIRST) for rows in once)]
     for rows in orders:
-        yield rows.transpose([right.layout.index(axis) for axis in layout])
-        yield rows.T.reshape(shape) if layout == right.layout else rows.reshape(shape)
+        yield rows.transpose([expected.layout.index(axis) for axis in layout])
+        yield rows.T.reshape(shape) if layout == expected.layout else rows.reshape(shape)
         yield rows.reshape(rows.shape[::-1]).T.reshape(shape)
 
 
-def of_activations(layer: str, right: Array, found: Array) -> Iterator[Fault]:
-    """Compare a layer's output, `[N, …, channels]`, with Keras's, where its kernel is right."""
-    if sqnr(right, found) >= SAME:
+def of_activations(layer: str, expected: Array, actual: Array) -> Iterator[Fault]:
+    """Yield the fault of a layer's output, `[N, …, channels]`, where its kernel is right."""
+    if sqnr(expected, actual) >= SAME:
         return
-    flat, right_flat = found.reshape(-1, found.shape[-1]).T, right.reshape(-1, right.shape[-1]).T
-    order = _match(right_flat, flat)
-    if order is not None and sqnr(right_flat, flat[order]) >= SAME:
+    flat, expected_flat = actual.reshape(-1, actual.shape[-1]).T, expected.reshape(-1, expected.shape[-1]).T
+    order = _match(expected_flat, flat)
+    if order is not None and sqnr(expected_flat, flat[order]) >= SAME:
         moved = np.flatnonzero(order != np.arange(len(order)))
         yield Fault("swapped channels", f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged")
         return
-    needed = max(SAME - 5, sqnr(right, found) + GAIN)
-    offset = np.median(found - right)
-    if sqnr(right, found - offset) >= needed:
+    enough = max(SAME - 5, sqnr(expected, actual) + GAIN)
+    offset = np.median(actual - expected)
+    if sqnr(expected, actual - offset) >= enough:
         yield Fault("wrong zero point", f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's")
         return
-    ratio = float((found * right).sum() / max(float((right * right).sum()), 1e-30))
-    if ratio and sqnr(right, found / np.float32(ratio)) >= needed:
+    ratio = float((actual * expected).sum() / max(float((expected * expected).sum()), 1e-30))
+    if ratio and sqnr(expected, actual / np.float32(ratio)) >= enough:
         yield Fault(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
 
 
-def of_range(layer: str, right: Array, found: Array) -> Iterator[Fault]:
+def of_range(layer: str, expected: Array, actual: Array) -> Iterator[Fault]:
     """Yield a fault where a layer's output is Keras's, but clipped to a range that calibration may have chosen."""
-    before, clipped = sqnr(right, found), np.clip(right, found.min(), found.max())
-    share = float(saturated(right, found).mean())
-    if before < SAME and share > 0.001 and sqnr(clipped, found) >= max(SAME - 5, before + GAIN):
+    before, clipped = sqnr(expected, actual), np.clip(expected, actual.min(), actual.max())
+    share = float(saturated(expected, actual).mean())
+    if before < SAME and share > 0.001 and sqnr(clipped, actual) >= max(SAME - 5, before + GAIN):
         evidence = (
-            f"{share:.1%} of {layer}'s output stops at {found.min():.3g} or {found.max():.3g}, "
-            f"Keras's goes from {right.min():.3g} to {right.max():.3g}"
+            f"{share:.1%} of {layer}'s output stops at {actual.min():.3g} or {actual.max():.3g}, "
+            f"Keras's goes from {expected.min():.3g} to {expected.max():.3g}"
         )
         yield Fault("wrong zero point or range", evidence)
 

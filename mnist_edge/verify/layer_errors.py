@@ -1,4 +1,4 @@
-"""Layer by layer: how far what a file computes is from what Keras computes, worst layer first."""
+"""The errors of a file's layers against Keras's, the worst layer first."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class LayerError:
 
     @property
     def decibels(self) -> str:
-        """`sqnr` in words for a table."""
+        """Return `sqnr` as text for a table."""
         return f"{self.sqnr:.1f}" if np.isfinite(self.sqnr) else "exact" if self.sqnr > 0 else "not finite"
 
 
@@ -41,39 +41,39 @@ def sqnr(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
 
 
 def saturated(signal: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell which values are at the lowest or highest number of the candidate while the signal goes beyond it."""
+    """Return which values are at the lowest or highest number of the candidate while the signal goes beyond it."""
     low, high = candidate.min(), candidate.max()
     slack = 0.01 * (high - low)
     below, above = (candidate == low) & (signal < low - slack), (candidate == high) & (signal > high + slack)
     return np.asarray(below | above)
 
 
-def candidates(values: NDArray[np.float32], inside: Trace) -> list[tuple[str, NDArray[np.float32]]]:
+def candidates(values: NDArray[np.float32], trace: Trace) -> list[tuple[str, NDArray[np.float32]]]:
     """Return the tensors that have the shape of a layer's output, and the same after a Relu where the layer has one."""
-    found = [(name, tensor) for name, tensor in inside.tensors if tensor.shape == values.shape]
+    tensors = [(name, tensor) for name, tensor in trace.tensors if tensor.shape == values.shape]
     if values.min() >= 0:
-        found += [(f"{name} after Relu", np.maximum(tensor, 0)) for name, tensor in found if tensor.min() < 0]
-    return found
+        tensors += [(f"{name} after Relu", np.maximum(tensor, 0)) for name, tensor in tensors if tensor.min() < 0]
+    return tensors
 
 
 def layer_errors(keras: Trace, other: Trace) -> tuple[LayerError, ...]:
-    """Compare two looks inside over the same images; layers for which the file has no tensor are left out."""
+    """Return the errors of a file's layers against Keras's; layers without a tensor in the file are left out."""
     errors = []
     for layer, values in keras.tensors:
-        found = candidates(values, other)
-        if not found:
+        tensors = candidates(values, other)
+        if not tensors:
             continue
-        name, tensor = max(found, key=lambda item: sqnr(values, item[1]))
+        name, tensor = max(tensors, key=lambda item: sqnr(values, item[1]))
         beyond = saturated(values, tensor)
-        right, given = values[~beyond], tensor[~beyond]
-        lengths = float(np.linalg.norm(right.astype(np.float64)) * np.linalg.norm(given.astype(np.float64)))
+        expected, actual = values[~beyond], tensor[~beyond]
+        lengths = float(np.linalg.norm(expected.astype(np.float64)) * np.linalg.norm(actual.astype(np.float64)))
         errors.append(
             LayerError(
                 layer=layer,
                 tensor=name,
-                sqnr=sqnr(right, given),
-                cosine=float(np.vdot(right.astype(np.float64), given)) / lengths if lengths else 0.0,
-                largest=float(np.abs(right - given).max(initial=0)),
+                sqnr=sqnr(expected, actual),
+                cosine=float(np.vdot(expected.astype(np.float64), actual)) / lengths if lengths else 0.0,
+                largest=float(np.abs(expected - actual).max(initial=0)),
                 reach=float(np.abs(values).max()),
                 saturated=float(beyond.mean()),
             )

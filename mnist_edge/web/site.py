@@ -46,7 +46,7 @@ def site(folder: Path, runtime: Path) -> Site:
         f"run-{item.name}.js": Page.of((item.folder / BROWSER).read_bytes(), BROWSER) for item in browser_formats()
     }
     pages |= {f"node_modules/{name}": Page.of((runtime / name).read_bytes(), name) for name in FILES}
-    some = _some(reference)
+    some = _checked(reference)
     pages["reference/images"] = Page.of(reference.images[some].tobytes(), "")
     files = []
     for artifact in _for_browsers(manifest):
@@ -66,8 +66,8 @@ def site(folder: Path, runtime: Path) -> Site:
         "files": files,
         "offline": ["files.json", *map(quote, pages)],
     }
-    told = json.dumps(content) + "".join(page.sha256 for page in pages.values())
-    content["version"] = hashlib.sha256(told.encode()).hexdigest()
+    identity = json.dumps(content) + "".join(page.sha256 for page in pages.values())
+    content["version"] = hashlib.sha256(identity.encode()).hexdigest()
     pages["files.json"] = Page.of(json.dumps(content).encode(), "files.json")
     return pages
 
@@ -96,12 +96,12 @@ def browser_formats() -> list[Format]:
 
 
 def _for_browsers(manifest: Manifest) -> list[Artifact]:
-    """Return what the page can open, the one that it opens first in front: it has one `run-….js` for each format.
+    """Return the files that the page can open, the one that it opens first in front.
 
-    What a runtime in the browser refuses, the templates of `snippet` know.
+    The templates of `snippet` know what a runtime in the browser refuses.
     """
     formats = [item.name for item in browser_formats()]
-    found = [
+    artifacts = [
         item
         for item in manifest.artifacts
         if item.format in formats
@@ -109,15 +109,16 @@ def _for_browsers(manifest: Manifest) -> list[Artifact]:
         and item.contract.input.shape[0] in (1, None)
         and item.contract.output.name == IOOptions().head
     ]
-    if not found:
+    if not artifacts:
         raise FolderError(
             f"{manifest.folder} has no file for the page, which takes {' and '.join(f'.{name}' for name in formats)} "
-            "files with probabilities, one image a call and no int8 ends. Export one: mnist-edge export --int8"
+            "files with probabilities, one image a call and no int8 input or output. "
+            "Export one: mnist-edge export --int8"
         )
-    return sorted(found, key=lambda item: (item.precision is not Precision.INT8, formats.index(item.format)))
+    return sorted(artifacts, key=lambda item: (item.precision is not Precision.INT8, formats.index(item.format)))
 
 
-def _some(reference: Reference) -> slice:
+def _checked(reference: Reference) -> slice:
     """Return the places of the golden images that the page can check itself on, spread over all."""
     return slice(None, None, max(1, len(reference.labels) // CHECKED))
 

@@ -25,6 +25,7 @@ from mnist_edge.core.errors import HostError
 from mnist_edge.core.host import Host
 from mnist_edge.data.dataset import load_mnist
 from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.report import json as report_json
 from mnist_edge.report.html import render
@@ -206,12 +207,12 @@ def test_a_duration_times_no_fewer_calls_than_runs() -> None:
 
 
 def test_long_runs_keep_an_even_share_of_their_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "KEPT", 10)
+    monkeypatch.setattr(timing, "MOST_SAMPLES", 10)
     samples = timing._Samples()
     for start in range(0, 49, 7):
         samples.add(list(range(start, start + 7)))
         samples.thin()
-    assert samples.kept.tolist() == list(range(0, 49, 8))
+    assert samples.samples.tolist() == list(range(0, 49, 8))
     assert (samples.every, samples.count, samples.total_ns) == (8, 49, sum(range(49)))
 
 
@@ -295,8 +296,8 @@ def test_a_file_of_batch_eight_is_measured_by_the_image_and_compared_with_its_li
     for name in ("model.keras", "training.json"):
         shutil.copy(exports / "mlp" / name, folder)
     dataset = load_mnist()
-    export_folder(folder, dataset, ExportPlan((("onnx", Precision.FLOAT32),)))
-    export_folder(folder, dataset, ExportPlan((("onnx", Precision.INT8),), IOOptions(batch=8)))
+    export_folder(load_inputs(folder, dataset), ExportPlan((("onnx", Precision.FLOAT32),)))
+    export_folder(load_inputs(folder, dataset), ExportPlan((("onnx", Precision.INT8),), IOOptions(batch=8)))
     report = bench(folder, BenchOptions(runs=25))
     by_batch = {latency.batch: latency for latency in report.latencies}
     assert set(by_batch) == {1, 8}

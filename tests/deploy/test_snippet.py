@@ -27,6 +27,7 @@ from pathlib import Path
 from mnist_edge.data import dataset as data
 from mnist_edge.core.manifest import IOOptions, Precision
 from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 int8, float32 = Precision.INT8, Precision.FLOAT32
 for io, precision, formats in (
@@ -36,7 +37,7 @@ for io, precision, formats in (
     (IOOptions(batch=4, head="logits"), float32, ("onnx", "tflite")),
 ):
     pairs = tuple((name, precision) for name in formats)
-    export_folder(Path(sys.argv[1]), data.load_mnist(), ExportPlan(pairs, io))
+    export_folder(load_inputs(Path(sys.argv[1]), data.load_mnist()), ExportPlan(pairs, io))
 """
 ONNX = (
     "cnn-int8.onnx",

@@ -12,6 +12,7 @@ from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.optional import require_keras
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.formats import FORMATS
 from mnist_edge.training import store
@@ -79,7 +80,7 @@ def test_a_batch_of_more_than_the_calibration_images(mnist: Dataset, tmp_path: P
     folder = tmp_path / "tiny"
     store.save(adopt(tiny(), mnist), folder)
     pairs = (("tflite", Precision.INT8), ("onnx", Precision.INT8))
-    exported = export_folder(folder, mnist, ExportPlan(pairs, IOOptions(batch=512)))
+    exported = export_folder(load_inputs(folder, mnist), ExportPlan(pairs, IOOptions(batch=512)))
     for artifact in exported.manifest.artifacts:
         with FORMATS[artifact.format].open(artifact.path) as runner:
             assert runner.batch == 512

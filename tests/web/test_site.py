@@ -24,6 +24,7 @@ from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.optional import installed
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.web.runtime import FILES, STATIC, install
 from mnist_edge.web.site import policy, site
@@ -110,11 +111,11 @@ def test_files_that_no_browser_runs_are_left_out(exports: Path, mnist: Dataset, 
     for name in ("model.keras", "training.json"):
         shutil.copy(exports / "mlp" / name, folder)
     pairs = (("tflite", Precision.INT8), ("c", Precision.INT8))
-    export_folder(folder, mnist, ExportPlan(pairs, IOOptions(full_integer=True)))
-    export_folder(folder, mnist, ExportPlan((("tflite", Precision.FLOAT32),), IOOptions(batch=None)))
-    with pytest.raises(FolderError, match=r"no file for the page, .* no int8 ends\."):
+    export_folder(load_inputs(folder, mnist), ExportPlan(pairs, IOOptions(full_integer=True)))
+    export_folder(load_inputs(folder, mnist), ExportPlan((("tflite", Precision.FLOAT32),), IOOptions(batch=None)))
+    with pytest.raises(FolderError, match=r"no file for the page, .* no int8 input or output\."):
         site(folder, runtime)
-    export_folder(folder, mnist, ExportPlan((("onnx", Precision.FLOAT32),), IOOptions(batch=None)))
+    export_folder(load_inputs(folder, mnist), ExportPlan((("onnx", Precision.FLOAT32),), IOOptions(batch=None)))
     assert len(Manifest.read(folder).artifacts) == 4
     files = json.loads(site(folder, runtime)["files.json"].content)["files"]
     assert [file["name"] for file in files] == ["mlp-float32-anybatch.onnx"]

@@ -66,7 +66,7 @@ def mirror() -> str:
     """Return the mirror that MNIST_EDGE_DEBIAN_MIRROR names, else the machine's own. Raises DeviceError."""
     if named := os.environ.get(MIRROR_VARIABLE):
         return named
-    found = []
+    addresses = []
     for place in map(Path, SOURCES):
         for path in sorted(place.iterdir()) if place.is_dir() else [place]:
             text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -74,8 +74,8 @@ def mirror() -> str:
                 r"^[^#\n]*?mirror\+file:(/\S+)", text, flags=re.M
             ):  # as Debian's cloud images have it
                 text += Path(name).read_text(encoding="utf-8") if Path(name).is_file() else ""
-            found += re.findall(r"^[^#\n]*?(\w+://\S+/debian)/?(?=\s|$)", text, flags=re.M)
-    for address in sorted(found, key=lambda address: "debian.org" not in address):  # before other vendors' /debian
+            addresses += re.findall(r"^[^#\n]*?(\w+://\S+/debian)/?(?=\s|$)", text, flags=re.M)
+    for address in sorted(addresses, key=lambda address: "debian.org" not in address):  # before other vendors' /debian
         return str(address)
     raise DeviceError(
         f"apt's sources name no Debian mirror (is this Ubuntu?). Set {MIRROR_VARIABLE} to the address of one."

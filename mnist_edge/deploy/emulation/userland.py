@@ -56,7 +56,7 @@ class Userland:
         """Run the emulated Python, without this machine's dataset and settings.
 
         Args:
-            arguments: what Python is given.
+            arguments: of Python.
             package: the folder that holds our own package.
             width: of the terminal.
         """
@@ -150,12 +150,12 @@ def qemu(name: str) -> str:
     places = os.environ.get(QEMU_VARIABLE, ""), os.environ.get("PATH", ""), str(_own_qemu())
     old = ""
     for place in places:
-        if found := shutil.which(name, path=place):
-            output = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+        if path := shutil.which(name, path=place):
+            output = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
             version = number.group(1) if (number := re.search(r"version (\d+[\d.]*)", output)) else "0"
             if int(version.partition(".")[0]) >= LEAST_QEMU:
-                return found
-            old = f"{found} is version {version}, which crashes inside the runtimes; version {LEAST_QEMU} is needed. "
+                return path
+            old = f"{path} is version {version}, which crashes inside the runtimes; version {LEAST_QEMU} is needed. "
     raise DeviceError(f"{old or f'{name} is not here. '}{GET_QEMU}")
 
 
@@ -165,12 +165,12 @@ def fetch_qemu() -> Path:
     if not target.is_dir():
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache(), prefix=".qemu-") as name:
-            tree, kept = Path(name) / "tree", Path(name) / "kept"
+            tree, selected = Path(name) / "tree", Path(name) / "selected"
             debian.unpack("trixie", debian.native(), ["qemu-user"], tree)
-            kept.mkdir()
+            selected.mkdir()
             for emulator in EMULATORS:  # the others take 400 MB
-                (tree / "usr" / "bin" / emulator).resolve().replace(kept / emulator)
-            publish_folder(kept, target)
+                (tree / "usr" / "bin" / emulator).resolve().replace(selected / emulator)
+            publish_folder(selected, target)
     return target
 
 

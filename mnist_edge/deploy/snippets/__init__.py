@@ -83,12 +83,12 @@ def _kept(lines: Iterable[str], flags: set[str]) -> Iterable[str]:
 
 
 def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
-    """Return a file's contract, and whether the manifest or the file says it; else what its own ends tell."""
+    """Return a file's contract, and whether it is stated; else it is made of the file's input and output."""
     if artifact := find_artifact(path):
         return artifact.contract, True
     with file_format.open(path) as runner:
         specs = runner.io_specs
-    assert specs is not None, "a format that has code has a runtime that tells the ends"
+    assert specs is not None, "a format that has code has a runtime that knows input and output"
     described = file_format.describe(path)
     if described.external_files:
         raise SnippetError(
@@ -124,7 +124,9 @@ def _flags(path: Path, contract: Contract) -> set[str]:
     if len(sink.shape) != 2 or (sink.dtype != "float32" and sink.scale is None):
         raise SnippetError(f"{path.name} gives {tensor_text(sink)}: not ten numbers an image whose meaning is known.")
     if "\0" in source.name + sink.name:
-        raise SnippetError(f"{path.name} has a null character in the name of an end, which no C string can have.")
+        raise SnippetError(
+            f"{path.name} has a null character in the name of an input or output, which no C string can have."
+        )
     flags = {source.dtype, f"gives {sink.dtype}", "any" if source.shape[0] is None else "fixed"}
     flags |= {"real" if sink.scale is None else "quantized"}
     return flags | ({"logits"} if _logits(sink) else {"plain"})

@@ -1,4 +1,4 @@
-"""The function that every converter starts from: a Keras model with the contract's names and a static batch."""
+"""The function that every converter starts from: a Keras model with the names of the contract."""
 
 from collections.abc import Callable
 from typing import Any
