@@ -15,6 +15,8 @@ from support.debian13 import Debian13
 
 from mnist_edge.core.reference import Reference
 
+pytestmark = pytest.mark.extra("another runtime")
+
 ROOT = Path(__file__).parent.parent
 FILES = ("cnn-int8.onnx", "cnn-int8.tflite")
 PICTURES = 100

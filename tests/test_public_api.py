@@ -47,7 +47,7 @@ def test_the_page_runs(mnist: Dataset, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     Image.fromarray(255 - np.kron(mnist.test.images[0], np.ones((4, 4), np.uint8))).save("photo.png")
     code = "".join(re.findall(r"(?ms)^```python\n(.*?)^```", PAGE))
-    assert code.count("train(") == 2
+    assert code.count("train(") == 1
     code = code.replace('train("cnn", dataset)', 'train("mlp", dataset, schedule=Schedule(epochs=1))')
     code = "from mnist_edge.training.trainer import Schedule\n" + code.replace("runs=1000", "runs=25")
     names: dict[str, object] = {}

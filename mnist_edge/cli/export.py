@@ -200,8 +200,9 @@ def _recipe_model(folder: Path, model: str, dataset: "Dataset", seed: int) -> "T
     from mnist_edge.training.recipes import find_recipe
 
     if not (folder / MODEL).is_file():
+        chosen = find_recipe(model)
         info(f"There is no trained model in {folder}: training {model} first, with seed {seed}.")
-        trained = train_and_save(find_recipe(model), dataset, folder, seed=seed)
+        trained = train_and_save(chosen, dataset, folder, seed=seed)
         info(f"Trained {model}: test accuracy {trained.record['test']['accuracy']:.4f}.")
         return trained
     stored = store.load(folder)

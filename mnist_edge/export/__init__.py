@@ -70,10 +70,10 @@ def export(
     trained = model if isinstance(model, store.Trained) else None
     dataset = dataset or (trained and trained.dataset) or load_mnist()
     trained = trained or adopt(Path(model) if isinstance(model, str) else model, dataset)
+    inputs = load_inputs(folder, dataset, trained)  # refuses other data, before anything is removed
     if not store.holds(folder, trained):
         store.save(trained, folder)
-    budget = None if options.max_drop is None else Budget(options.max_drop)
-    export_folder(load_inputs(folder, dataset, trained), plan, budget)
+    export_folder(inputs, plan, None if options.max_drop is None else Budget(options.max_drop))
     return folder
 
 

@@ -34,7 +34,7 @@ def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | 
         MissingRuntime: the runtime of the file is not installed.
     """
     path = Path(artifact)
-    with opened(choose(path) if path.is_dir() else path) as run:
+    with opened(choose(path) if path.is_dir() or not path.suffix else path) as run:
         return run(_pixels(images))
 
 

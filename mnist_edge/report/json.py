@@ -12,6 +12,7 @@ from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description
 from mnist_edge.training.recipes import Recipe
+from mnist_edge.verify.diagnosis import Diagnosis
 from mnist_edge.verify.layer_errors import LayerError
 from mnist_edge.verify.result import ArtifactResult, VerifyReport
 
@@ -78,7 +79,7 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
         "status": result.status,
         "reasons": result.reasons,
         "notes": result.notes,
-        "diagnosis": result.diagnosis and asdict(result.diagnosis),
+        "diagnosis": result.diagnosis and _diagnosis(result.diagnosis),
         "tolerances": [
             {**asdict(one.tolerance), "unit": one.tolerance.unit, "smallest_that_passes": one.measured}
             for one in result.tolerances
@@ -89,6 +90,11 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
         "footprint": result.footprint and asdict(result.footprint),
         "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.variants],
     }
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    content = asdict(diagnosis)
+    return {"causes": content["causes"], "unseen": diagnosis.not_compared, "kernels_good": diagnosis.kernels_good}
 
 
 def layers(errors: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def adopt(source: Path | Any, dataset: Dataset) -> Trained:
                 f"{model.layers[-1].name!r} with {getattr(activation, '__name__', 'no activation')}. "
                 "End it in Softmax, or in a linear Dense."
             )
-        model = keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(model.outputs[0]))
+        model = keras.Model(model.inputs[0], keras.layers.Softmax(name="probabilities")(model.outputs[0]))
     record = {
         "schema": SCHEMA,
         "recipe": None,

@@ -188,7 +188,8 @@ def _kernel_faults(layer: str, expected: Array, actual: Array) -> Iterator[Fault
         return
     levels = max(len(np.unique(row)) for row in actual) if actual.shape[1] > LEVELS else len(np.unique(actual))
     if levels <= LEVELS and sqnr(expected, actual) >= ROUNDED:
-        evidence = f"a channel of {layer} has at most {levels} different values; {sqnr(expected, actual):.0f} dB over the error"
+        decibels = f"{sqnr(expected, actual):.0f} dB over the error"
+        evidence = f"a channel of {layer} has at most {levels} different values; {decibels}"
         yield Fault("weights rounded to 4 bits", evidence)
 
 

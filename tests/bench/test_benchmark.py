@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from support.commands import Run
 
-from mnist_edge.bench import timing
+from mnist_edge.bench import benchmark, timing
 from mnist_edge.bench.benchmark import BenchOptions, bench
 from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings
 from mnist_edge.bench.timing import interleave
@@ -243,9 +243,7 @@ def test_warnings_reach_the_table_the_json_and_the_report(
 
     monkeypatch.setattr(State.read.__func__, "__defaults__", (None, tree(tmp_path / "pi")))  # type: ignore[attr-defined]
     hot = tmp_path / "pi/sys/devices/platform/soc/soc:firmware/get_throttled"
-    monkeypatch.setattr(
-        "mnist_edge.bench.benchmark.interleave", lambda *a, **k: (hot.write_text("20002\n"), interleave(*a, **k))[1]
-    )
+    monkeypatch.setattr(benchmark, "interleave", lambda *a, **k: (hot.write_text("20002\n"), interleave(*a, **k))[1])
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
     commands.main(["bench", str(folder), "--runs", "25"], standalone_mode=False)
     shown = " ".join(capsys.readouterr().out.split())
@@ -313,5 +311,5 @@ def test_a_file_of_batch_eight_is_measured_by_the_image_and_compared_with_its_li
     (folder / "bench.json").write_text(json.dumps(content))
     stored = BenchResults.read(folder)
     assert stored is not None
-    pages = render(verify(folder), stored)
+    pages = render(verify(folder, images=1000), stored)
     assert "| mlp-int8-batch8.onnx | 8 | 25 |" in pages[".md"]

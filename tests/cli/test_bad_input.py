@@ -153,6 +153,7 @@ def test_a_limit_that_holds_for_nothing_is_said(folder: Path, run: Run) -> None:
     assert done.stderr == "Note: --tolerance float32.steps limits nothing here: no file was checked that it is for.\n"
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_kernels_without_a_difference_are_not_infinite(exports: Path, run: Run, tmp_path: Path) -> None:
     folder = faults.only(exports / "mlp", tmp_path / "mlp", "mlp-float32.onnx")
     shown = " ".join(run("verify", folder, "--images", "20", "--layers").stdout.split())

@@ -59,7 +59,7 @@ BAD = [
     ("export --batch 4 --dynamic-batch", "exclude each other"),
     ("export --float32 --max-drop 0.1", "no int8 file is wanted"),
     ("export --int16x8 --format onnx", "no int16x8 in ONNX"),
-    ("export --io int8 --float32", "full-integer ends"),
+    ("export --io int8 --float32", "full-integer input and output"),
     ("inspect nowhere.onnx", "there is no file nowhere.onnx"),
     ("inspect foreign.tflite", "not a TFLite file"),
     ("inspect foreign.keras", "is a Keras model"),

@@ -28,7 +28,7 @@ def content(exports: Path) -> dict[str, Any]:
         (("artifacts", 0, "bytes"), True, "bytes"),
         (("artifacts", 0, "bytes"), 1.5, "bytes"),
         (("artifacts", 0, "sha256"), None, "sha256"),
-        (("artifacts", 0, "file"), "..", "file"),
+        (("artifacts", 0, "file"), "..", "path"),
         (("artifacts", 0, "precision"), "int4", "precision"),
         (("artifacts", 0, "contract", "input", "shape"), [1, "x"], "shape"),
         (("artifacts", 0, "contract", "input", "scale"), float("nan"), "scale"),

@@ -16,7 +16,7 @@ from mnist_edge.cli import commands
 
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 OURS = [text for name, text in TEXTS.items() if name != "docs/commands.md"]
-COMMAND = r"mnist-edge (?!is|takes|$)[a-z]+[^`#>|\n]*"
+COMMAND = r"mnist-edge (?!is |takes |uses |wrote |$)[a-z]+[^`#>|\n]*"
 LINES = sorted({line for text in OURS for line in re.findall(COMMAND, text)})
 RUN = {
     "inspect": "inspect exports/cnn/cnn-int8.onnx",
@@ -56,7 +56,12 @@ def test_every_command_parses(line: str) -> None:
         command.make_context(name, arguments)
 
 
-@pytest.mark.parametrize("name", RUN)
+SLOW = pytest.mark.extra("a quarter of a minute or more")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name in ("verify", "report") else ()) for name in RUN]
+)
 def test_commands_run(name: str, exports: Path, tmp_path: Path) -> None:
     assert any(line.split()[1] == name for line in LINES), f"no page names {name}"
     shutil.copytree(exports / "cnn", tmp_path / "exports" / "cnn")

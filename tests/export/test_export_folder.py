@@ -95,6 +95,7 @@ def test_files_that_stay_keep_the_versions_and_host_of_their_export(
     assert "another version of the runtime" not in allowed["mlp-float32.onnx"]
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_another_seed_than_the_models_is_refused(run: Run, exports: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mlp"
     folder.mkdir()

@@ -16,6 +16,8 @@ from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import FORMATS
 from mnist_edge.verify.verify import verify
 
+pytestmark = pytest.mark.extra("a quarter of a minute or more")
+
 VARIANTS = ["--head logits", "--batch 3", "--dynamic-batch", "--io int8", "--io int8 --head logits"]
 
 
@@ -32,7 +34,7 @@ def variants(run: Run, exports: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_every_choice_of_ends_gives_the_same_digits(variants: Path, mnist: Dataset, model: str) -> None:
-    report = verify(variants / model)
+    report = verify(variants / model, images=1000)
     assert report.passes(strict=True)
     flips = {result.artifact.path.name: result.comparison.flips for result in report.results if result.comparison}
     assert len(flips) == 9 + 4 * 3 + 2

@@ -27,6 +27,8 @@ from mnist_edge.report import verify_tables as report_verify
 from mnist_edge.verify.result import Status, VerifyReport
 from mnist_edge.verify.verify import verify
 
+pytestmark = pytest.mark.extra("a quarter of a minute or more")
+
 
 def test_what_is_written(mcu: Path) -> None:
     manifest = Manifest.read(mcu / "mlp")
@@ -68,7 +70,7 @@ def test_the_same_class_as_tflite_on_all_reference_images(mcu: Path, model: str)
 @pytest.fixture(scope="module")
 def reports(mcu: Path) -> dict[str, VerifyReport]:
     """What verify says of each recipe over the golden images."""
-    return {path.name: verify(path) for path in mcu.iterdir()}
+    return {path.name: verify(path, images=1000) for path in mcu.iterdir()}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -110,7 +112,7 @@ def test_two_exports_give_the_same_bytes(run: Run, mcu: Path, tmp_path: Path) ->
     for suffix in ("c", "h"):
         name = f"mlp-int8-io8.{suffix}"
         assert (tmp_path / "mlp" / name).read_bytes() == (mcu / "mlp" / name).read_bytes()
-    skipped = [check for check in verify(tmp_path / "mlp").checks if check.status is Status.SKIPPED]
+    skipped = [check for check in verify(tmp_path / "mlp", images=1000).checks if check.status is Status.SKIPPED]
     assert [check.detail for check in skipped] == [
         "mlp-int8-io8.c has no twin in this folder: export int8 with the same ends to tflite"
     ]
@@ -147,7 +149,7 @@ def test_reports_tell_arena_and_flash(reports: dict[str, VerifyReport]) -> None:
 
 
 def test_files_without_a_footprint_have_no_section_of_it(exports: Path) -> None:
-    pages = page.render(verify(exports / "mlp"), None)
+    pages = page.render(verify(exports / "mlp", images=1000), None)
     assert not [text for text in pages.values() if "microcontroller" in text]
 
 

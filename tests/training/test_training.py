@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_everything_as_it_was(exports: Path, tmp_path: Path) -> No
 def test_a_model_that_is_not_the_recorded_one_is_refused(exports: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
     shutil.copy(exports / "cnn" / "model.keras", folder / "model.keras")
-    with pytest.raises(ModelError, match=r"does not hold the weights that training\.json tells of"):
+    with pytest.raises(ModelError, match=r"does not hold the weights that training\.json records"):
         store.load(folder)
     (folder / "model.keras").write_bytes(b"PK half a model")
     with pytest.raises(ModelError, match="not a Keras model"):

@@ -43,7 +43,7 @@ def cases() -> list[Any]:
 
 def caught(folder: Path, cause: str) -> None:
     """The one artifact of a folder fails, and the likeliest cause is this."""
-    report = verify(folder)
+    report = verify(folder, images=1000)
     (result,) = report.results
     assert result.status is Status.FAIL
     assert not report.passed
@@ -120,7 +120,7 @@ def test_where_no_known_fault_explains_it_none_is_named(
     folder = faults.only(exports / model, tmp_path / model, name)
     faults.edit_onnx(folder / name, change)
     faults.record(folder, name)
-    (result,) = verify(folder).results
+    (result,) = verify(folder, images=1000).results
     assert result.status is Status.FAIL
     if change is other_biases:
         assert str(result.diagnosis).startswith("cause unknown")

@@ -16,6 +16,8 @@ from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.verify.result import Status
 from mnist_edge.verify.verify import verify
 
+pytestmark = pytest.mark.extra("a quarter of a minute or more")
+
 
 @pytest.mark.parametrize("suffix", ["c", "h"])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
@@ -26,10 +28,10 @@ def test_one_changed_bit_is_noticed(mcu: Path, tmp_path: Path, run: Run, suffix:
     content[int(place * (len(content) - 1))] ^= 1
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match=f"{path.name} was changed"):
-        verify(folder)
+        verify(folder, images=1000)
     path.unlink()
     with pytest.raises(ArtifactError, match="not on disk"):
-        verify(folder)
+        verify(folder, images=1000)
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -51,7 +53,7 @@ def test_a_changed_array_fails_also_when_signed_again(mcu: Path, tmp_path: Path)
     first = next(line for line in path.read_text().splitlines() if line.startswith("0x"))
     change(path, f"{{\n{first}", f"{{\n0x55{first[4:]}")
     faults.resign(path.parent, path.name)
-    (result,) = verify(path.parent).results
+    (result,) = verify(path.parent, images=1000).results
     assert result.status is Status.FAIL
     assert "has not the SHA-256 that stands below it" in result.reasons[0]
 
@@ -65,7 +67,7 @@ def test_a_changed_header_fails_also_when_signed_again(mcu: Path, tmp_path: Path
     header = path.with_suffix(".h")
     entry["companions"] = {header.name: {"bytes": header.stat().st_size, "sha256": sha256(header)}}
     manifest.write_text(json.dumps(content))
-    (result,) = verify(path.parent).results
+    (result,) = verify(path.parent, images=1000).results
     assert result.status is Status.FAIL
     assert "is not what belongs to the array" in result.reasons[0]
 
@@ -83,7 +85,7 @@ def test_another_networks_array_fails_as_its_twin_does_not(mcu: Path, tmp_path: 
     told.pop("title")  # the header is not held to an array that does not name it
     path.write_text(c_source.source(path.stem, bytes(whole), {**told, "sha256": c_source.digest(bytes(whole))}))
     faults.resign(folder, path.name)
-    report = verify(folder)
+    report = verify(folder, images=1000)
     (check,) = [check for check in report.checks if "Micro" in check.name]
     assert check.status is Status.FAIL
     assert "gives another class than mlp-int8-io8.tflite on" in check.detail
@@ -106,6 +108,6 @@ def test_an_arena_that_is_too_small_fails(mcu: Path, tmp_path: Path) -> None:
     _, told = c_source.read(path)
     change(path, f'"arena": {told["arena"]}', f'"arena": {told["arena"] - 16}')
     faults.resign(path.parent, path.name)
-    (result,) = verify(path.parent).results
+    (result,) = verify(path.parent, images=1000).results
     assert result.status is Status.FAIL
     assert "bytes of arena" in result.reasons[0]

@@ -27,7 +27,7 @@ def test_one_bit_anywhere_is_noticed(exports: Path, tmp_path: Path, name: str, p
     content[int(place * (len(content) - 1))] ^= 1
     (folder / name).write_bytes(content)
     with pytest.raises(IntegrityError, match=f"{name} was changed"):
-        verify(folder)
+        verify(folder, images=1000)
 
 
 def changed(exports: Path, target: Path, name: str, change: Callable[[Path], None]) -> ArtifactResult:
@@ -36,7 +36,7 @@ def changed(exports: Path, target: Path, name: str, change: Callable[[Path], Non
     (folder / "model.keras").unlink()
     change(folder / name)
     faults.resign(folder, name)
-    (result,) = verify(folder).results
+    (result,) = verify(folder, images=1000).results
     return result
 
 
@@ -103,6 +103,7 @@ def test_a_file_that_crashes_its_runtime_is_a_failure_of_that_file(exports: Path
     assert "FAIL  mlp-float32.tflite:" in run("verify", folder, check=1).stdout
 
 
+@pytest.mark.extra("a quarter of a minute or more")
 def test_other_labels_in_the_manifest_fail(exports: Path, run: Run, tmp_path: Path) -> None:
     folder = shutil.copytree(exports / "mlp", tmp_path / "mlp")
     path = folder / "manifest.json"
