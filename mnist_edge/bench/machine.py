@@ -146,7 +146,7 @@ def _throttled(root: Path) -> int | None:
 
 
 def _vcgencmd() -> str | None:
-    """Ask the Pi's own tool, `throttled=0x50005`; None where it is not there or may not ask."""
+    """Return what the Pi's own tool says, `throttled=0x50005`; None where it is missing or may not ask."""
     import shutil
     import subprocess
 

@@ -30,32 +30,32 @@ class LatencyStats:
 
     @property
     def p50(self) -> float:
-        """Median."""
+        """Return the median in µs."""
         return self.percentile(50)
 
     @property
     def p90(self) -> float:
-        """90th percentile."""
+        """Return the 90th percentile in µs."""
         return self.percentile(90)
 
     @property
     def p99(self) -> float:
-        """99th percentile."""
+        """Return the 99th percentile in µs."""
         return self.percentile(99)
 
     @property
     def minimum(self) -> float:
-        """Fastest sample."""
+        """Return the fastest sample in µs."""
         return float(self.samples_ns.min()) / 1000
 
     @property
     def seconds(self) -> float:
-        """What all timed calls took together, in seconds."""
+        """Return the time of all timed calls together, in seconds."""
         return (int(self.samples_ns.sum()) if self.total_ns is None else self.total_ns) / 1e9
 
     @property
     def runs(self) -> int:
-        """Number of samples that were kept."""
+        """Return the number of kept samples."""
         return len(self.samples_ns)
 
 
@@ -98,7 +98,7 @@ def interleave(
 
 
 def _turn(call: Callable[[], object], least: int, least_ns: int) -> list[int]:
-    """Time a call at least so often and at least so long; nanoseconds of each."""
+    """Return the nanoseconds of each call, made at least `least` times and for at least `least_ns`."""
     clock = time.perf_counter_ns
     times: list[int] = []
     call()

@@ -1,4 +1,4 @@
-"""The command line. Every module here that has a `command` is one; this file is the border where errors end."""
+"""The command line. Every module here that has a `command` is one; here errors become one line and an exit code."""
 
 import errno
 import importlib
@@ -17,7 +17,7 @@ NO, WRONG, INTERRUPTED = 1, 2, 130
 
 
 class Commands(FullHelpGroup):
-    """Imports a command's module when that command is asked for: `predict` is not to wait for the others."""
+    """Imports a command's module only when that command is used, so that `predict` starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the name of every module here that has a `command`."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class InterruptFlag:
-    """Remembers Ctrl-C: a KeyboardInterrupt that arrives while TensorFlow is being imported can get lost there."""
+    """Remembers Ctrl-C; a KeyboardInterrupt during the import of TensorFlow can get lost."""
 
     seen = False
 

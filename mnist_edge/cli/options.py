@@ -1,4 +1,4 @@
-"""What several commands share: options, the console, the dataset, and training with a progress bar."""
+"""The options and parameter types that several commands share, and what they stand for."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Utf8Path(click.Path):
-    """A path that every runtime can open and every report can print: its name is text."""
+    """A path whose name is UTF-8, which every runtime can open and every report can print."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a name whose bytes are not UTF-8."""
@@ -73,7 +73,7 @@ class NameOf(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 
 
 class FullHelpGroup(click.Group):
-    """Lists its commands with their whole first sentence, which click would cut at the end of the line."""
+    """A group whose help lists each command's whole first sentence; click would cut it at the end of the line."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list, wrapped."""
@@ -83,7 +83,7 @@ class FullHelpGroup(click.Group):
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder and write to it, before hours go into what it is to hold. Raises OSError."""
+    """Make a folder and write to it, before the work whose results it is to hold. Raises OSError."""
     import tempfile
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def check_writable(folder: Path) -> None:
 
 
 def verbose_option(function: Function) -> Function:
-    """Add `-v`, which lets the log lines of TensorFlow and the converters through."""
+    """Add `-v`, which shows the log lines of TensorFlow and the converters."""
 
     def switch(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         from mnist_edge.core.optional import set_verbose
@@ -108,7 +108,7 @@ def verbose_option(function: Function) -> Function:
 
 
 def load_dataset(path: Path | None) -> "Dataset":
-    """Load the dataset, and say so where it is not MNIST."""
+    """Return the dataset, and say so where it is not MNIST."""
     from mnist_edge.data import dataset as data
 
     dataset = data.load_mnist(path, info)

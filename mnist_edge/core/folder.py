@@ -1,4 +1,4 @@
-"""The names of the files in an export folder, `exports/<model>/`: stages meet nowhere else."""
+"""The names of the files in an export folder, `exports/<model>/`; the stages share nothing else."""
 
 MODEL = "model.keras"
 TRAINING = "training.json"

@@ -1,4 +1,4 @@
-"""What machine a result comes from, and in what state it was. Different hosts are never compared silently."""
+"""The machine that a result comes from."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ ROOT = Path("/")
 
 @dataclass(frozen=True)
 class Host:
-    """The machine; `governor` and `temperature` (°C) are None where the system does not tell."""
+    """The machine; `governor` and `temperature` (°C) are None where the system does not say."""
 
     cpu: str
     machine: str
@@ -41,12 +41,12 @@ class Host:
 
 
 def governor(root: Path = ROOT, cpu: int = 0) -> str | None:
-    """Return the frequency governor of a CPU; None where the system does not tell."""
+    """Return the frequency governor of a CPU; None where the system does not say."""
     return read_line(root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")
 
 
 def temperature(root: Path = ROOT) -> float | None:
-    """Return the CPU's temperature in °C; None where the system does not tell."""
+    """Return the CPU's temperature in °C; None where the system does not say."""
     thousandths = read_number(root / "sys/class/thermal/thermal_zone0/temp")
     return None if thousandths is None else thousandths / 1000
 

@@ -1,4 +1,4 @@
-"""Arrays of outputs → what differs: accuracy, flips with their margins, differences in probability, pair by pair."""
+"""Compares outputs: accuracy, flips with their margins, differences in probability, logit errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ class Comparison:
 
     @property
     def drop(self) -> float:
-        """Accuracy lost against the reference, in percentage points."""
+        """Return the accuracy lost against the reference, in percentage points."""
         return 100 * (self.lost - self.gained) / self.count
 
     @property
     def largest_margin(self) -> float:
-        """The reference's largest margin among the flips; 0 where there are none."""
+        """Return the reference's largest margin among the flips; 0 where there are none."""
         return max(self.margins, default=0.0)
 
     @property
@@ -76,7 +76,7 @@ def logit_margins(outputs: Outputs) -> NDArray[np.float64]:
 
 
 def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8]) -> Comparison:
-    """Compare float32 outputs `[N, 10]` with a reference's, given the labels `[N]`; NaN counts as difference 1."""
+    """Return the comparison of outputs float32 `[N, 10]` with a reference's; NaN counts as difference 1."""
     before, after = reference.argmax(axis=1), candidate.argmax(axis=1)
     flips = np.flatnonzero(before != after)
     was, now = before[flips] == labels[flips], after[flips] == labels[flips]
@@ -115,7 +115,7 @@ class Pair:
 
 
 def all_pairs(outputs: Mapping[str, Outputs], reference: Outputs) -> tuple[Pair, ...]:
-    """Compare everything with everything; `outputs` maps names to float32 `[N, 10]` on the same images."""
+    """Return the comparison of each two; `outputs` maps names to float32 `[N, 10]` on the same images."""
     classes = {name: values.argmax(axis=1) for name, values in outputs.items()}
     margin = margins(reference)
     pairs = []

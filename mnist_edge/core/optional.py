@@ -1,4 +1,4 @@
-"""Import the heavy packages when they are needed, silently, and say what to install when they are not there."""
+"""Imports heavy packages when they are needed, without their log lines, or says what to install."""
 
 import importlib
 import importlib.util
@@ -33,7 +33,7 @@ def externally_managed() -> bool:
 
 
 def require(module: str, package: str, what: str) -> ModuleType:
-    """Import `module` quietly.
+    """Return an imported module; its log lines are hidden.
 
     Args:
         module: dotted name to import.
@@ -51,7 +51,7 @@ def require(module: str, package: str, what: str) -> ModuleType:
 
 
 def require_keras(what: str) -> ModuleType:
-    """Import Keras on TensorFlow, without their log lines. Raises MissingRuntime where they are not installed."""
+    """Return Keras on TensorFlow, imported without log lines. Raises MissingRuntime where they are not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converters read TensorFlow graphs, whatever the user's default
     require("tensorflow", "tensorflow", what)
@@ -75,14 +75,14 @@ _verbose = False
 
 
 def set_verbose(on: bool) -> None:
-    """Let everything through from now on (the `-v` flag)."""
+    """Show or hide the libraries' own output from now on (the `-v` flag)."""
     global _verbose
     _verbose = on
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Send descriptors 1 and 2 nowhere while the block runs; nothing of ours may print inside it."""
+    """Hide all that native libraries print while the block runs; nothing of ours may print inside it."""
     if _verbose:
         yield
         return

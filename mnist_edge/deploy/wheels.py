@@ -1,4 +1,4 @@
-"""Our own package as a wheel, made from what is installed: no checkout, no build tool, no network."""
+"""Wheels: our own package, made from what is installed, and those of other packages for another system."""
 
 import base64
 import hashlib
@@ -112,7 +112,7 @@ def _foreign(verb: list[str], requirements: Iterable[str], system: System) -> No
 
 
 def reason(stderr: str) -> str:
-    """Say in a few words why pip failed, and what to do."""
+    """Return in a few words why pip failed, and what to do."""
     if "No space left" in stderr:
         return "pip ran out of disk. Free some space."
     if any(word in stderr for word in NETWORK):

@@ -1,4 +1,4 @@
-"""Keras model → export folder. `export` here is the public function; the command `mnist-edge export` does the same."""
+"""Keras model → export folder. The command `mnist-edge export` does what `export` does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What `export` may be asked beside precisions.
+    """What `export` takes besides precisions.
 
     `formats` are names, all where it is empty; `io` is the batch, head and dtype of input and output; `max_drop` are
     the accuracy points that int8 may lose on held-out training images, None for no search.

@@ -56,7 +56,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 
 def _grey(picture: Image.Image) -> Image.Image:
-    """Flatten to at most 512×512 grey; a transparent picture is laid on what its strokes stand out from."""
+    """Return a grey picture of at most 512×512; a transparent one is laid on black or white, as its strokes need."""
     if picture.mode.startswith("I"):  # 16 bit grey; Pillow's own conversion would clip it
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     picture.thumbnail((WORKING_SIDE, WORKING_SIDE))
@@ -70,7 +70,7 @@ def _grey(picture: Image.Image) -> Image.Image:
 
 
 def mnist_like(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn a grey picture uint8 `[H, W]`, dark on light or light on dark, into uint8 `[28, 28]`.
+    """Return a grey picture uint8 `[H, W]`, dark on light or light on dark, as uint8 `[28, 28]`.
 
     Raises:
         PictureError: nothing stands out from the background, or nothing that could be one digit.
@@ -80,7 +80,7 @@ def mnist_like(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def boxed(digit: Values) -> Values:
-    """Average areas so that the longer side is BOX at the fine resolution, keeping proportions; the darkest is 255."""
+    """Return the digit scaled by areas to BOX at the fine resolution, in its proportions; the darkest is 255."""
     height, width = digit.shape
     side = max(height, width)
     rows, columns = (max(1, (2 * length * BOX * FINE + side) // (2 * side)) for length in (height, width))
@@ -99,7 +99,7 @@ def _averaged(values: Values, count: int) -> Values:
 
 
 def with_usual_pen(digit: Values) -> Values:
-    """Make strokes wider or narrower where their mean width is outside what is usual in MNIST."""
+    """Return the digit with wider or narrower strokes, where their mean width is unusual in MNIST."""
     area, edge = int((digit >= 128).sum()), int(outline(digit >= 128).sum())
     wider, narrower = (THIN * edge - 2 * area + edge) // (2 * edge), (2 * area - THICK * edge + edge) // (2 * edge)
     steps, pick = (wider, np.maximum) if wider > 0 else (max(narrower, 0), np.minimum)
@@ -113,7 +113,7 @@ def with_usual_pen(digit: Values) -> Values:
 
 
 def centred(digit: Values) -> NDArray[np.uint8]:
-    """Place the digit so that its centre of mass is the field's centre, as far as it stays inside; then average."""
+    """Return the 28×28 field with the digit's centre of mass at its centre, as far as the digit stays inside."""
     corner, mass, side = [], int(digit.sum()), FIELD * FINE
     for axis, length in enumerate(digit.shape):
         moment = int((digit.sum(axis=1 - axis) * np.arange(length)).sum())

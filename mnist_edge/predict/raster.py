@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mean_around(values: Values, radius: int) -> Values:
-    """Mean over the square of this radius, which shrinks to a quarter towards the border to stay symmetric."""
+    """Return the mean over the square of this radius, which shrinks towards the border to stay symmetric."""
     count = np.ones((1, 1), np.int64)
     for axis in (0, 1):
         side = values.shape[axis]
@@ -29,7 +29,7 @@ def mean_around(values: Values, radius: int) -> Values:
 
 
 def extreme(values: Picture, radius: int, pick: np.ufunc, axes: tuple[int, ...] = (0, 1)) -> Picture:
-    """The maximum or minimum (`pick`) over the square of this radius, as far as it lies inside."""
+    """Return the maximum or minimum (`pick`) over the square of this radius, as far as it lies inside."""
     for axis in axes:
         values = np.pad(values, [(radius, radius) if axis == other else (0, 0) for other in (0, 1)], mode="edge")
         width = 1
@@ -41,21 +41,21 @@ def extreme(values: Picture, radius: int, pick: np.ufunc, axes: tuple[int, ...] 
 
 
 def outline(mask: Mask) -> Mask:
-    """The pixels of a mask that have one outside beside them, above or below; beyond the border is outside."""
+    """Return the pixels of a mask with a neighbour outside it; beyond the border is outside."""
     full = np.pad(mask, 1)
     inner: Mask = full[:-2, 1:-1] & full[2:, 1:-1] & full[1:-1, :-2] & full[1:-1, 2:]
     return mask & ~inner
 
 
 def runs(mask: Mask) -> tuple[Values, Values, Values]:
-    """Unbroken runs in rows, in reading order: the row, the first column, the column after the last."""
+    """Return the unbroken runs in rows, in reading order: row, first column, column after the last."""
     edges = np.diff(np.pad(mask, [(0, 0), (1, 1)]).astype(np.int8), axis=1)
     row, start = np.nonzero(edges == 1)
     return row, start, np.nonzero(edges == -1)[1]
 
 
 def painted(shape: tuple[int, ...], row: Values, start: Values, end: Values, value: Values | int) -> Values:
-    """Runs painted with their values, int64 `[H, W]`, 0 elsewhere."""
+    """Return runs painted with their values, int64 `[H, W]`, 0 elsewhere."""
     change = np.zeros((shape[0], shape[1] + 1), np.int64)
     change[row, start] = value
     change[row, end] -= value
@@ -63,7 +63,7 @@ def painted(shape: tuple[int, ...], row: Values, start: Values, end: Values, val
 
 
 def components(mask: Mask) -> Values:
-    """Number what touches, diagonally too: int64 `[H, W]`, 0 outside, from 1 in reading order of the first pixel."""
+    """Return the numbers of connected components, with diagonals, int64 `[H, W]`: 0 outside, then in reading order."""
     row, start, end = runs(mask)
     stride = mask.shape[1] + 2
     first, last = row * stride + start, row * stride + end
@@ -82,13 +82,13 @@ def components(mask: Mask) -> Values:
 
 
 def box_of(mask: Mask) -> Values:
-    """First row and column of a mask, and minus the last ones, so that a union's are the minima: int64 `[4]`."""
+    """Return first row and column of a mask, and minus the last ones, int64 `[4]`; a union has their minima."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return np.array([rows[0], columns[0], -rows[-1], -columns[-1]])
 
 
 def boxes_of(label: Values) -> Values:
-    """The box of each component, as `box_of` gives it: int64 `[components, 4]`, the first of what is numbered 1."""
+    """Return the box of each component as `box_of` does, int64 `[components, 4]`, that of number 1 first."""
     row, start, end = runs(label > 0)
     boxes = np.full((int(label.max()), 4), max(label.shape))
     np.minimum.at(boxes, label[row, start] - 1, np.stack([row, start, -row, 1 - end], axis=1))
@@ -96,12 +96,12 @@ def boxes_of(label: Values) -> Values:
 
 
 def longer_of(boxes: Values) -> Values:
-    """The longer side of each box `[..., 4]`."""
+    """Return the longer side of each box `[..., 4]`."""
     longer: Values = 1 - (boxes[..., :2] + boxes[..., 2:]).min(axis=-1)
     return longer
 
 
 def cut(values: Values, mask: Mask) -> Values:
-    """The part of a picture within a mask's box."""
+    """Return the part of a picture within a mask's box."""
     top, left, bottom, right = box_of(mask)
     return values[top : 1 - bottom, left : 1 - right]

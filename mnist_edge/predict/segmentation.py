@@ -91,7 +91,7 @@ def clear(foreground: Values, top: int) -> Values:
 
 
 def reduced(picture: Values) -> Values:
-    """Average blocks so that the longer side is at most SIDE; the last row and column are repeated to fill a block."""
+    """Return the average of blocks, so that the longer side is at most SIDE; the border is repeated to fill a block."""
     by = -(-max(picture.shape) // SIDE)
     full = np.pad(picture, [(0, -side % by) for side in picture.shape], mode="edge")
     blocks = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
@@ -144,7 +144,7 @@ def blobs(mask: Mask) -> Mask:
 
 
 def without_lines(foreground: Values) -> Values:
-    """Take out the lines of ruled paper and what is left where they cross."""
+    """Return the foreground without the lines of ruled paper and what is left where they cross."""
     background = foreground
     for _ in range(2):  # where two lines lie side by side, once is not enough
         foreground = without_upright_lines(without_upright_lines(foreground).T).T

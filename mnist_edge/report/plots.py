@@ -21,7 +21,7 @@ def digit(image: NDArray[np.uint8]) -> str:
 
 
 def histograms(reference: Outputs, outputs: Mapping[str, Outputs]) -> str:
-    """Draw, for each file, how large the largest difference in probability is on how many images; an SVG element."""
+    """Return histograms of the largest difference in probability on each image, one a file, as an SVG element."""
     with silenced():  # the first time on a machine, matplotlib tells that it looks for fonts
         import matplotlib
 

@@ -1,4 +1,4 @@
-"""Results → what a person or a machine reads: rich tables for the terminal, plain dicts for JSON."""
+"""Results as rich tables for the terminal."""
 
 import json
 from collections.abc import Collection
@@ -26,7 +26,7 @@ STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Start a table; the first column is text and the others are right-aligned."""
+    """Return an empty table; the first column is text and the others are right-aligned."""
     rows = Table(
         box=box.SIMPLE_HEAD,
         title=title,

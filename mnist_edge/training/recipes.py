@@ -34,11 +34,11 @@ class Recipe:
 
     @property
     def loss(self) -> str:
-        """Keras's name of the loss."""
+        """Return Keras's name of the loss."""
         return "categorical_crossentropy" if self.one_hot else "sparse_categorical_crossentropy"
 
     def _weights(self) -> tuple[list[int], int]:
-        """Count the weights of each layer, without biases, and the positions the convolution slides over."""
+        """Return the weights of each layer, without biases, and the positions the convolution slides over."""
         if self.conv is None:
             return [28 * 28 * self.hidden, self.hidden * 10], 0
         filters, kernel = self.conv
@@ -47,25 +47,25 @@ class Recipe:
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters."""
+        """Return the number of trainable parameters."""
         weights, _ = self._weights()
         return sum(weights) + (self.conv[0] if self.conv else 0) + self.hidden + 10
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one inference."""
+        """Return the multiply-accumulates of one inference."""
         weights, positions = self._weights()
         return sum(weights) + (weights[0] * (positions - 1) if self.conv else 0)
 
     @property
     def network(self) -> str:
-        """The layers in one line."""
+        """Return the layers in one line."""
         conv = f"Conv {self.conv[0]} {self.conv[1]}×{self.conv[1]}, MaxPool 2×2, " if self.conv else ""
         dropout = f", Dropout {self.dropout}" if self.dropout else ""
         return f"{conv}Flatten, Dense {self.hidden}{dropout}, Dense 10"
 
     def build(self) -> Any:
-        """Build the untrained, uncompiled Keras model: float32 `[N, 28, 28, 1]` in [0, 1] → `[N, 10]`."""
+        """Return the untrained, uncompiled Keras model: float32 `[N, 28, 28, 1]` in [0, 1] → `[N, 10]`."""
         keras = require_keras("building a network")
         layers = keras.layers
         stack = [keras.Input((28, 28, 1), name="image")]

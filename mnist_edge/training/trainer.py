@@ -1,4 +1,4 @@
-"""Train a recipe, evaluate what came out, and write both to the export folder."""
+"""Trains a recipe, or takes over a model of the user's own, and evaluates it."""
 
 import time
 from collections.abc import Callable
@@ -89,9 +89,14 @@ def train(
         "seconds": round(seconds, 1),
         **_origin(model),
     }
-    bare = recipe.build()  # not compiled, so that the file carries no optimizer state
+    return Trained(_uncompiled(recipe, model), record, dataset)
+
+
+def _uncompiled(recipe: Recipe, model: Any) -> Any:
+    """Return the network without its optimizer, whose state would go into the file."""
+    bare = recipe.build()
     bare.set_weights(model.get_weights())
-    return Trained(bare, record, dataset)
+    return bare
 
 
 def _targets(recipe: Recipe, digits: Digits) -> Any:

@@ -1,4 +1,4 @@
-"""Compares a file with Keras inside the network, and says why one failed: the known fault that explains it."""
+"""Compares kernels and layers of a file with Keras's, and names the known fault that explains a failure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The stage `verify`: does every file give Keras's predictions, and does this runtime compute what the host did?
+"""The stage `verify`: every file against Keras's predictions, and against what the exporting host computed.
 
 Reads only the manifest and its files; the dataset and TensorFlow are used where they are at hand.
 """

@@ -1,4 +1,4 @@
-"""Get the page's runtimes by npm, once: the few files of them that a browser loads, kept in the user's cache."""
+"""The page's runtimes: the few files of them that a browser loads, fetched by npm once, in the user's cache."""
 
 import hashlib
 import shutil

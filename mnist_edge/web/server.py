@@ -1,4 +1,4 @@
-"""Serve pages from memory by HTTP: what is in the table can be asked for, and nothing else."""
+"""Serves pages from memory by HTTP, and nothing else."""
 
 import hashlib
 import socket
@@ -36,7 +36,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Page:
-    """What is served at one address: its bytes, their MIME type and their SHA-256."""
+    """One page: its bytes, their MIME type and their SHA-256."""
 
     content: bytes
     type: str
@@ -44,7 +44,7 @@ class Page:
 
     @classmethod
     def of(cls, content: bytes, name: str) -> Self:
-        """Take the MIME type from a file's name."""
+        """Return a page with the MIME type of a file's name."""
         return cls(content, TYPES.get(PurePath(name).suffix, OTHER), hashlib.sha256(content).hexdigest())
 
 
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The address to type on this machine, or on another one where that can reach it."""
+        """Return the address to type on this machine, or on another one where that can reach it."""
         host = self._bound
         if host in ("0.0.0.0", "::"):
             host = _outward(self.address_family)

@@ -1,4 +1,4 @@
-"""The demo page as a site in memory: its own files, its runtimes, and an export folder held to its manifest."""
+"""The demo page as a site in memory: its own files, its runtimes, and the files of an export folder."""
 
 import base64
 import hashlib

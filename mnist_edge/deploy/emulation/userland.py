@@ -142,7 +142,7 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
 
 
 def qemu(name: str) -> str:
-    """Find qemu's user-mode emulator: in MNIST_EDGE_QEMU, in PATH, in our cache.
+    """Return the path of qemu's user-mode emulator: in MNIST_EDGE_QEMU, in PATH, in our cache.
 
     Raises:
         DeviceError: there is none, or only one that crashes inside the runtimes.

@@ -49,7 +49,7 @@ def snippet(path: Path, language: str) -> str:
 
 
 def unsupported_reason(artifact: Artifact, language: str) -> str | None:
-    """Say why there is no code for a file of a manifest in that language; None where there is."""
+    """Return why there is no code for a file of a manifest in that language; None where there is."""
     try:
         lines = _template(FORMATS.get(artifact.format), language)
         _refuse(lines, {""} | _flags(artifact.path, artifact.contract), artifact.path)

@@ -16,80 +16,9 @@ COMMENT = r"(?s)/\*.*?\*/|//[^\n]*"
 ARRAY = r"(?:unsigned\s+char|uint8_t)\s+\w+\s*\[[^\]]*\][^={;]*=\s*\{([^}]*)\}"
 METADATA = r"/\* mnist-edge: (\{.*\}) \*/"
 
-HEADER = """\
-/* {title}: a digit classifier for {runtime}. Written by mnist-edge {mnist_edge}; not to be edited.
 
-   Model {model}, {precision}, trained on {dataset}. Made with {versions}.
-   The array is {title}.tflite without the JSON at its end. SHA-256 of its bytes:
-   {sha256}
-
-   In: 28 x 28 pixels row by row, 0 black to 255 white, one step of the scale for each level of grey:
-       input[i] = (signed char)(pixels[i] + {NAME}_INPUT_ZERO_POINT);
-   Out: a number for each label; the largest is the digit:
-       {head} = (output[i] - {NAME}_OUTPUT_ZERO_POINT) * {NAME}_OUTPUT_SCALE;
-*/
-#ifndef {NAME}_H
-#define {NAME}_H
-
-#define {NAME}_BYTES {length}
-#define {NAME}_ALIGNMENT {alignment}
-
-/* The smallest arena that works, in bytes, measured with
-   {measured_with}.
-   A 32-bit microcontroller needs less for the same kernels, as its pointers are half as long; optimized kernels
-   (CMSIS-NN) may ask for more. AllocateTensors() fails where it is too small, arena_used_bytes() tells what is used. */
-#define {NAME}_ARENA_BYTES {arena}
-
-/* {operators} */
-#define {NAME}_OPERATORS {kinds}
-
-#define {NAME}_INPUT_HEIGHT 28
-#define {NAME}_INPUT_WIDTH 28
-#define {NAME}_INPUT_CHANNELS 1
-#define {NAME}_INPUT_BYTES 784
-#define {NAME}_INPUT_SCALE {input_scale}
-#define {NAME}_INPUT_ZERO_POINT ({input_zero_point})
-
-#define {NAME}_OUTPUT_CLASSES {classes}
-#define {NAME}_OUTPUT_SCALE {output_scale}
-#define {NAME}_OUTPUT_ZERO_POINT ({output_zero_point})
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-extern const unsigned char {name}[{NAME}_BYTES];
-extern const char *const {name}_labels[{NAME}_OUTPUT_CLASSES];
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
-SOURCE = """\
-/* Written by mnist-edge; not to be edited. See {title}.h. */
-#include "{title}.h"
-
-#if defined(__cplusplus)
-#define ALIGNED alignas({NAME}_ALIGNMENT)
-#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#define ALIGNED _Alignas({NAME}_ALIGNMENT)
-#elif defined(__GNUC__)
-#define ALIGNED __attribute__((aligned({NAME}_ALIGNMENT)))
-#else
-#error "this compiler needs C11, or its own word for alignment here"
-#endif
-
-const char *const {name}_labels[] = {{{labels}}};
-
-ALIGNED const unsigned char {name}[] = {{
-{rows}
-}};
-
-/* mnist-edge: {metadata} */
-"""
+def _template(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def identifier(stem: str) -> str:
@@ -110,7 +39,7 @@ def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], met
     """
     source, sink = specs
     words = {key: _harmless(str(value)) for key, value in metadata.items()}
-    return HEADER.format(
+    return _template("header").format(
         **words,
         title=_harmless(title),
         name=identifier(title),
@@ -129,7 +58,7 @@ def header(title: str, content: bytes, specs: tuple[TensorSpec, TensorSpec], met
 def source(title: str, content: bytes, metadata: dict[str, Any]) -> str:
     """Return the C source of an array; `metadata` goes into a comment as JSON, for `read`."""
     lines = (content[start : start + PER_LINE] for start in range(0, len(content), PER_LINE))
-    return SOURCE.format(
+    return _template("source").format(
         title=title,
         name=identifier(title),
         NAME=identifier(title).upper(),
