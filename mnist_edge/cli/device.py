@@ -14,6 +14,13 @@ def _board_names() -> list[str]:
     return list(BOARDS)
 
 
+def _results(folder: Path) -> Path:
+    """Return the folder of boards' results, or where it would be made; it is made only when there are results."""
+    from mnist_edge.core.folder import DEVICES
+
+    return folder / DEVICES if (folder / DEVICES).exists() else folder
+
+
 @click.group("device", cls=FullHelpGroup)
 def command() -> None:
     """Prove an export on a board over ssh, or on a Raspberry Pi's real userland without the board.
@@ -48,7 +55,7 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
     if not releases:
         raise click.UsageError(f"{board} has Debian {chosen.releases[0].number} alone.")
     manifest = Manifest.read(folder)
-    check_writable(folder)
+    check_writable(_results(folder))
     codes = []
     for release in releases:
         userland = prepare(chosen, release, manifest, info)
@@ -91,7 +98,7 @@ def run(
         raise click.UsageError(f"{destination} is a folder; the board comes first: pi@board {destination}")
     Manifest.read(folder)
     results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
-    check_writable(folder)
+    check_writable(_results(folder))
     board_options = BoardOptions(wheels, tuple(options), console().width)
     outcome = run_on_board(destination, folder, results, board_options, info)
     click.echo(outcome.text, nl=False)

@@ -12,7 +12,7 @@ from mnist_edge.core.manifest import Manifest
 
 def test_a_32_bit_board_gets_no_file_that_it_cannot_run(exports: Path, run: Run, tmp_path: Path) -> None:
     archive = tmp_path / "pi.tar.gz"
-    done = run("bundle", exports / "cnn", "--target", "rpi-32bit", "--out", archive)
+    done = run("bundle", exports / "cnn", "--system", "rpi-32bit", "--out", archive)
     everything = {item.path.name for item in Manifest.read(exports / "cnn").artifacts}
     runs = {name for name in everything if name.endswith(".tflite")}
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("Left out"))

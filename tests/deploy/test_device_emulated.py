@@ -110,11 +110,11 @@ def test_every_file_passes_there(name: str, verdicts: dict[str, dict[str, Any]],
     assert content["host"]["machine"] == ("armv7l" if "32bit" in name else "aarch64")
     assert "emulated by qemu" in content["host"]["cpu"]
     results = {item["file"]: item for item in content["results"]}
-    assert set(results) == {artifact.path.name for artifact in Manifest.read(folder).artifacts}
+    runnable = {artifact.path.name for artifact in Manifest.read(folder).artifacts}
+    if "32bit" in name:  # its bundle leaves out what has no runtime there
+        runnable = {file for file in runnable if not file.endswith(".onnx")}
+    assert set(results) == runnable
     for file, item in results.items():
-        if "32bit" in name and file.endswith(".onnx"):
-            assert item["status"] == "SKIPPED"
-            continue
         assert item["status"] == "PASS", item["reasons"]
         on_host = item["on_host"]
         assert not on_host["flips"]

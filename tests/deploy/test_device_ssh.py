@@ -157,6 +157,12 @@ def test_an_unreachable_host(folder: Path, run: Run, board: Board) -> None:
     assert "apt install openssh-client" in refused(run, alone, folder)
 
 
+def test_a_host_that_is_not_reached_leaves_no_folder(folder: Path, run: Run, board: Board, tmp_path: Path) -> None:
+    target = shutil.copytree(folder, tmp_path / "cnn", ignore=shutil.ignore_patterns("devices"))
+    refused(run, board(), target, destination="pi@no-such-board.invalid")
+    assert not (target / "devices").exists()
+
+
 def test_a_key_that_is_not_accepted(folder: Path, run: Run, board: Board, tmp_path: Path) -> None:
     env = board()
     (tmp_path / "key.pub").write_text("")

@@ -11,9 +11,18 @@ import pytest
 from support.commands import Run
 from support.micro import ALONE, STEM, WORDS, call, macros, outputs_of, tool
 
+from mnist_edge.core.contract import IOOptions, Precision
+from mnist_edge.core.errors import ConversionError
+from mnist_edge.core.optional import require_keras
 from mnist_edge.core.reference import Reference
+from mnist_edge.data.dataset import Dataset
+from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import load_inputs
+from mnist_edge.export.plan import ExportPlan
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.c_array import source as c_source
+from mnist_edge.training import store
+from mnist_edge.training.trainer import adopt
 
 pytestmark = pytest.mark.extra("a Debian package")
 
@@ -169,3 +178,17 @@ def test_names_that_c_does_not_take(tmp_path: Path) -> None:
     (tmp_path / "x.h").write_text("#define X_ALIGNMENT 16\n#define X_BYTES 4\n")
     assert c_source.read(path) == (b"TFL3", told)
     call(tool("gcc"), "-std=c11", "-c", *WORDS, path, "-o", tmp_path / "x.o")
+
+
+def test_a_models_name_with_signs_is_included_and_one_with_a_quote_refused(tmp_path: Path, mnist: Dataset) -> None:
+    plan = ExportPlan((("c", Precision.INT8),), IOOptions(full_integer=True))
+    keras = require_keras("a test")
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+    for name in ("50% a#b 'c' & d", 'a "b"'):
+        store.save(adopt(model, mnist), tmp_path / name)
+    export_folder(load_inputs(tmp_path / "50% a#b 'c' & d", mnist), plan)
+    (path,) = (tmp_path / "50% a#b 'c' & d").glob("*.c")
+    call(tool("gcc"), "-std=c11", "-c", *WORDS, path, "-o", tmp_path / "x.o")
+    with pytest.raises(ConversionError, match="no C code can include"):
+        export_folder(load_inputs(tmp_path / 'a "b"', mnist), plan)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
+from support import faults
 from support.drawing import STROKES, choose, demo, draw, opened
 
-from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.manifest import FileEntry, Manifest
 from mnist_edge.core.metrics import logit_margins
 from mnist_edge.core.reference import Reference
 from mnist_edge.verify.tolerances import tolerances_of
@@ -217,3 +219,25 @@ def test_dark_mode_and_reduced_motion(context: Callable[..., BrowserContext], ad
     assert dark[0] < 150 < 600 < light[0]
     assert dark[1] == light[1]  # the network sees the same picture
     assert (light[2], dark[2]) == ("transform", "none")
+
+
+def test_a_name_with_signs_that_addresses_give_a_meaning(
+    context: Callable[..., BrowserContext], exports: Path, runtime: Path, tmp_path: Path
+) -> None:
+    """The page loads such a file, checks it, and keeps it for offline use."""
+    folder = faults.only(exports / "mlp", tmp_path / "mlp", "mlp-int8.onnx")
+    odd = '50% "a"#b?c&d.onnx'
+    manifest, golden = Manifest.read(folder), Reference.read(folder / "reference.npz")
+    (artifact,) = manifest.artifacts
+    artifact.path.rename(folder / odd)
+    outputs, digests = ({odd: values["mlp-int8.onnx"]} for values in (golden.outputs, golden.sha256))
+    replace(golden, outputs=outputs, sha256=digests).write(folder / "reference.npz")
+    files = {**manifest.files, "reference.npz": FileEntry.of(folder / "reference.npz")}
+    replace(manifest, artifacts=(replace(artifact, path=folder / odd),), files=files).write()
+    with demo(folder) as (url, _):
+        page = opened(context(), url)
+        draw(page, STROKES[7])
+        expect(page.locator("#digit")).to_have_text("7")
+        page.get_by_role("button", name="Check reference digits").click()
+        expect(page.locator("#checked")).to_contain_text("200 of 200")
+        expect(page.locator("#offline")).to_have_text("Ready to work offline.", timeout=30_000)
