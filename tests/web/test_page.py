@@ -230,7 +230,7 @@ def test_a_name_with_signs_that_addresses_give_a_meaning(
     manifest, golden = Manifest.read(folder), Reference.read(folder / "reference.npz")
     (artifact,) = manifest.artifacts
     artifact.path.rename(folder / odd)
-    outputs, digests = ({odd: values["mlp-int8.onnx"]} for values in (golden.outputs, golden.sha256))
+    outputs, digests = {odd: golden.outputs["mlp-int8.onnx"]}, {odd: golden.sha256["mlp-int8.onnx"]}
     replace(golden, outputs=outputs, sha256=digests).write(folder / "reference.npz")
     files = {**manifest.files, "reference.npz": FileEntry.of(folder / "reference.npz")}
     replace(manifest, artifacts=(replace(artifact, path=folder / odd),), files=files).write()
