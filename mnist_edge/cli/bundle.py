@@ -27,7 +27,7 @@ def _system_names() -> list[str]:
 )
 @click.option("--wheels", is_flag=True, help="Put the runtimes' wheels in too, for a board without a network.")
 @click.option("--python", "pythons", multiple=True, help="Wheels for this Python only, 3.11 or 3.13; may be repeated.")
-@click.option("--out", type=PATH, help="The archive to write. Default: MODEL-TARGET.tar.gz here.")
+@click.option("--out", type=PATH, help="The archive to write. Default: MODEL-SYSTEM.tar.gz here.")
 def command(folder: Path, system: str, wheels: bool, pythons: tuple[str, ...], out: Path | None) -> None:
     """Pack an export for a board: the files that run there, manifest, reference.npz, our own wheel and a short README.
 
