@@ -1,6 +1,5 @@
 """`bench`: the machine's state before and after, one CPU, a minimum time, and no figures from an emulation."""
 
-import io
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from support.commands import Run
 
 from mnist_edge.bench import benchmark, timing
@@ -20,18 +18,8 @@ from mnist_edge.bench.benchmark import BenchOptions, bench
 from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings
 from mnist_edge.bench.timing import interleave
 from mnist_edge.core import host
-from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.errors import HostError
 from mnist_edge.core.host import Host
-from mnist_edge.data.dataset import load_mnist
-from mnist_edge.export import export_folder
-from mnist_edge.export.inputs import load_inputs
-from mnist_edge.export.plan import ExportPlan
-from mnist_edge.report import json as report_json
-from mnist_edge.report.html import render
-from mnist_edge.report.stored import BenchResults
-from mnist_edge.report.tables import bench_table
-from mnist_edge.verify.verify import verify
 
 PI = {
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
@@ -284,32 +272,3 @@ def test_an_emulated_board_is_not_timed(run: Run, exports: Path, monkeypatch: py
     assert {path: path.stat().st_mtime_ns for path in (exports / "mlp").iterdir()} == before
     with pytest.raises(HostError):
         bench(exports / "mlp", BenchOptions(runs=25))
-
-
-def test_a_file_of_batch_eight_is_measured_by_the_image_and_compared_with_its_like(
-    exports: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "mlp"
-    folder.mkdir()
-    for name in ("model.keras", "training.json"):
-        shutil.copy(exports / "mlp" / name, folder)
-    dataset = load_mnist()
-    export_folder(load_inputs(folder, dataset), ExportPlan((("onnx", Precision.FLOAT32),)))
-    export_folder(load_inputs(folder, dataset), ExportPlan((("onnx", Precision.INT8),), IOOptions(batch=8)))
-    report = bench(folder, BenchOptions(runs=25))
-    by_batch = {latency.batch: latency for latency in report.latencies}
-    assert set(by_batch) == {1, 8}
-    assert by_batch[8].per_image == by_batch[8].call.p50 / 8
-    assert report.slower_than_float() == []  # eight images are not compared with one
-    console = Console(width=120, file=io.StringIO())
-    console.print(bench_table(report))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "Latency in µs a call" in text
-    assert "images/s" in text
-    content = report_json.bench(report)
-    assert [item["batch"] for item in content["results"]] == [latency.batch for latency in report.latencies]
-    (folder / "bench.json").write_text(json.dumps(content))
-    stored = BenchResults.read(folder)
-    assert stored is not None
-    pages = render(verify(folder, images=1000), stored)
-    assert "| mlp-int8-batch8.onnx | 8 | 25 |" in pages[".md"]
