@@ -11,28 +11,28 @@ const context2d = (canvas) => canvas.getContext("2d", { willReadFrequently: true
 /** Wire a canvas and the mark of its keyboard pen; `changed` is called after every stroke, told whether it is blank. */
 export function drawingField(canvas, mark, changed) {
   canvas.width = canvas.height = SIDE;
-  const pen = context2d(canvas);
+  const drawing = context2d(canvas);
   const small = context2d(Object.assign(document.createElement("canvas"), { width: READ, height: READ }));
   let last = null; // where the pointer was, while it is down
   let pen = [SIDE / 2, SIDE / 2];
   let penDown = false;
 
   function clear() {
-    pen.fillStyle = "#fff";
-    pen.fillRect(0, 0, SIDE, SIDE);
+    drawing.fillStyle = "#fff";
+    drawing.fillRect(0, 0, SIDE, SIDE);
     pen = [SIDE / 2, SIDE / 2];
     lower(false);
     changed(true);
   }
 
   function line(from, to) {
-    pen.lineCap = pen.lineJoin = "round";
-    pen.lineWidth = PEN;
-    pen.strokeStyle = "#000";
-    pen.beginPath();
-    pen.moveTo(...from);
-    pen.lineTo(...to);
-    pen.stroke();
+    drawing.lineCap = drawing.lineJoin = "round";
+    drawing.lineWidth = PEN;
+    drawing.strokeStyle = "#000";
+    drawing.beginPath();
+    drawing.moveTo(...from);
+    drawing.lineTo(...to);
+    drawing.stroke();
     changed(false);
   }
 
