@@ -64,7 +64,7 @@ def site(folder: Path, runtime: Path) -> Site:
         "runtimes": json.loads((STATIC / "package.json").read_text(encoding="utf-8"))["dependencies"],
         "reference": "reference/images",
         "files": files,
-        "offline": ["files.json", *map(quote, pages)],
+        "offline": ["files.json", *map(_url, pages)],
     }
     identity = json.dumps(content) + "".join(page.sha256 for page in pages.values())
     content["version"] = hashlib.sha256(identity.encode()).hexdigest()
@@ -88,6 +88,11 @@ def policy(site: Site) -> str:
         "frame-ancestors": "'none'",
     }
     return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _url(path: str) -> str:
+    """Return a page's path as a browser asks for it: as the import map has it, or as `encodeURIComponent` writes it."""
+    return quote(path, safe="/@" if path.startswith("node_modules/") else "/!'()*")
 
 
 def browser_formats() -> list[Format]:

@@ -20,12 +20,12 @@ from mnist_edge.verify import tolerances as tolerance
 pytestmark = pytest.mark.extra("another runtime")
 
 EVERY_TENTH = slice(None, None, 10)
-# beside the default files: each with the ends that it has and the formats it exists in
+# beside the default files: each with the input and output that it has and the formats it exists in
 VARIANTS = """
 import sys
 from pathlib import Path
 from mnist_edge.data import dataset as data
-from mnist_edge.core.manifest import IOOptions, Precision
+from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.export import export_folder
 from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
@@ -64,7 +64,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def files(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Finds a file: the default ones among `exports`, those with other ends in a folder exported here."""
+    """Finds a file: the default ones among `exports`, those with another input and output in a folder exported here."""
     folder = tmp_path_factory.mktemp("variants") / "mlp"
     folder.mkdir()
     for name in ("model.keras", "training.json"):

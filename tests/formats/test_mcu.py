@@ -86,12 +86,12 @@ def test_verify_says_so_with_arena_and_flash(reports: dict[str, VerifyReport], m
             assert result.footprint is not None
             assert (result.footprint.flash, result.footprint.arena) == (len(content), told["arena"])
             assert result.variants == ()  # its runtime has no threads and no delegates
-            (twin,) = [
+            (counterpart,) = [
                 item for item in report.results if item.artifact.path == result.artifact.path.with_suffix(".tflite")
             ]
             assert result.internal_check is not None
-            assert twin.internal_check is not None
-            assert result.internal_check.worst_kernel == twin.internal_check.worst_kernel
+            assert counterpart.internal_check is not None
+            assert result.internal_check.worst_kernel == counterpart.internal_check.worst_kernel
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -114,7 +114,7 @@ def test_two_exports_give_the_same_bytes(run: Run, mcu: Path, tmp_path: Path) ->
         assert (tmp_path / "mlp" / name).read_bytes() == (mcu / "mlp" / name).read_bytes()
     skipped = [check for check in verify(tmp_path / "mlp", images=1000).checks if check.status is Status.SKIPPED]
     assert [check.detail for check in skipped] == [
-        "mlp-int8-io8.c has no twin in this folder: export int8 with the same ends to tflite"
+        "mlp-int8-io8.c has no counterpart in this folder: export int8 with the same input and output to tflite"
     ]
     (tmp_path / "mlp" / "mlp-int8-io8.h").unlink()
     done = run("export", "--float32", "--format", "tflite", "--model", "mlp", "--out", tmp_path)
@@ -187,7 +187,7 @@ def test_it_is_made_on_request_alone(ends: IOOptions) -> None:
 
 
 @pytest.mark.extra("a quarter of a minute or more")
-def test_a_tuned_array_takes_over_what_was_found_for_its_twin(run: Run, mcu: Path, tmp_path: Path) -> None:
+def test_a_tuned_array_takes_over_what_was_found_for_its_counterpart(run: Run, mcu: Path, tmp_path: Path) -> None:
     (tmp_path / "mlp").mkdir()
     for name in ("model.keras", "training.json"):
         shutil.copy(mcu / "mlp" / name, tmp_path / "mlp")

@@ -72,7 +72,7 @@ def test_a_changed_header_fails_also_when_signed_again(mcu: Path, tmp_path: Path
     assert "is not what belongs to the array" in result.reasons[0]
 
 
-def test_another_networks_array_fails_as_its_twin_does_not(mcu: Path, tmp_path: Path) -> None:
+def test_another_networks_array_fails_as_its_counterpart_does_not(mcu: Path, tmp_path: Path) -> None:
     """A whole and healthy array, but with a class exchanged: TFLite and TensorFlow Lite Micro then disagree."""
     folder = shutil.copytree(mcu / "mlp", tmp_path / "mlp")
     path = folder / "mlp-int8-io8.c"
