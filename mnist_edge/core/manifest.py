@@ -162,7 +162,7 @@ class Manifest:
 
 def _manifest_path(folder: Path) -> Path:
     """Return the path of a folder's manifest. Raises FolderError where there is none."""
-    advice = "mnist-edge export makes one, exports/cnn where nothing else is said."
+    advice = "mnist-edge export makes one; its default is exports/cnn."
     if folder.is_file():
         raise FolderError(f"{folder} is a file; give the export folder that it is in.")
     if not folder.is_dir():
