@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_DROP = 0.1
 TIMED_RUNS = 200
-POOR = 0.5  # an accuracy that says the pixels' scale is wrong, or the training
+GUESSING, POOR = 0.2, 0.5  # accuracies that say that the pixels' scale is wrong, or the training
 
 
 def _format_names() -> list[str]:
@@ -74,9 +74,18 @@ def precision_options(function: Any) -> Any:
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call takes.")
 @click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
-@click.option("--from", "own", type=PATH, help="Export this .keras model of yours, not --model; it takes pixels / 255.")
+@click.option("--from", "own", type=PATH, help="Export this Keras model of yours, not --model.")
 @click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
 @click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")
+@click.option(
+    "--input-range",
+    "pixel_range",
+    type=click.Choice(["0..255", "0..1", "-1..1"]),
+    help="Pixels that your model takes; found by trying where it is not said.",
+)
+@click.option("--output", "output_name", help="The output of your model with the ten classes, where it has several.")
+@click.option("--name", help="The name of your model and its folder, instead of its file's.")
+@click.option("--force", is_flag=True, help="Replace another model in that folder, and what was exported from it.")
 @seed_option
 @data_option
 @out_option
@@ -110,14 +119,15 @@ def command(
     from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.tuning import Budget
 
-    folder = out / (own.stem if own else model)
+    _check_own_options(own)
+    folder = out / (options["name"] or own.stem if own else model)
     plan = _plan(options)
     budget = None
     if max_drop is not None or tune:
         _check_tuning(plan, tune)
         budget = Budget(DEFAULT_MAX_DROP if max_drop is None else max_drop, by_latency=tune is not None)
     dataset = load_dataset(data)
-    trained = _own_model(folder, own, dataset) if own else _recipe_model(folder, model, dataset, seed)
+    trained = _own_model(folder, own, dataset, options) if own else _recipe_model(folder, model, dataset, seed)
 
     def on_progress(line: str) -> None:
         InterruptFlag.check()
@@ -130,6 +140,10 @@ def command(
         print_json(exported.manifest.to_json())
     else:
         _show(exported, folder, plan.io.full_integer)
+    if exported.failed:
+        for name, reason in exported.failed.items():
+            info(f"NOT WRITTEN  {name}: {reason}")
+        click.get_current_context().exit(1)
 
 
 def _plan(options: dict[str, Any]) -> "ExportPlan":
@@ -177,19 +191,37 @@ def _typed(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def _own_model(folder: Path, own: Path, dataset: "Dataset") -> "Trained":
-    """Return the user's own model, saved in the folder."""
-    from mnist_edge.training import store, trainer
+def _check_own_options(own: Path | None) -> None:
+    """Raise UsageError where an option is given that would be ignored."""
+    ignored = ("seed", "model") if own else ("pixel_range", "output_name", "name", "force")
+    flags = {"pixel_range": "input-range", "output_name": "output"}
+    if given := [f"--{flags.get(name, name)}" for name in ignored if _typed(name)]:
+        why = "--from brings a trained model" if own else "they are of a model of yours, which --from names"
+        raise click.UsageError(f"leave out {', '.join(given)}: {why}.")
 
-    if _typed("seed"):
-        raise click.UsageError("--seed is of a training, and --from brings a model that is trained. Leave one out.")
-    adopted = trainer.adopt(own, dataset)
+
+def _own_model(folder: Path, own: Path, dataset: "Dataset", options: dict[str, Any]) -> "Trained":
+    """Return the user's own model, saved in the folder."""
+    from mnist_edge.core.folder import MODEL
+    from mnist_edge.training import store
+    from mnist_edge.training.own_model import OwnModelOptions, adopt
+
+    adopted = adopt(own, dataset, OwnModelOptions(options["pixel_range"], options["output_name"]))
     accuracy = adopted.record["test"]["accuracy"]
+    if accuracy < GUESSING:
+        info(f"WARNING: {own} is right on {accuracy:.1%} of the test images, which is hardly more than guessing.")
     if not store.holds(folder, adopted):
+        if (folder / MODEL).exists() and not options["force"]:
+            raise click.UsageError(
+                f"{folder} holds another model. Give this one another name with --name, or replace that one, and what "
+                "was exported from it, with --force."
+            )
         save(adopted, folder)
     info(f"Took {own}: test accuracy {accuracy:.4f}.")
-    if accuracy < POOR:
-        info("Note: that is poor. Does the model take pixels / 255, 0 black to 1 white?")
+    for note in adopted.record["notes"]:
+        info(f"Note: {note}.")
+    if GUESSING <= accuracy < POOR:
+        info("Note: that is poor. Is it trained to the end, and are its pixels in the range that --input-range says?")
     return adopted
 
 
@@ -224,7 +256,7 @@ def _show(exported: "Exported", folder: Path, full_integer: bool) -> None:
 
     screen = console()
     screen.print(tables.export_table(exported.manifest, screen.width))
-    notes = [*tables.operator_lines(exported), *tables.footprint_lines(exported)]
+    notes = [*tables.held_out_lines(exported), *tables.operator_lines(exported), *tables.footprint_lines(exported)]
     with suppress(MissingRuntime):  # a folder may hold nothing that is timed on this machine
         notes += bench(folder, BenchOptions(runs=TIMED_RUNS)).slower_than_float()
     for line in notes:

@@ -26,7 +26,8 @@ class KerasVariation:
     `run_to_run` is the largest difference in probability between the `runs`: the same model in other batch sizes, on
     one thread, and optimized otherwise. `float16_rounding` is the largest difference that half a float16 unit in the
     last place makes, added to or taken from every weight by chance. `logit_step` is what 8 bits make of the logits: the
-    widest span of an image's ten logits, divided by 255.
+    widest span of an image's ten logits, divided by 255. `int8_noise` and `int8_error` are the root mean square and the
+    largest error of a logit where weights and activations are rounded to 8 bits in Keras; 0 in files of version 0.1.
     """
 
     STORED_NAMES: ClassVar[Mapping[str, str]] = {
@@ -40,6 +41,8 @@ class KerasVariation:
     logit_step: float
     images: int
     runs: tuple[str, ...]
+    int8_noise: float = 0.0
+    int8_error: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,15 @@ class ExportOptions:
     """What `export` takes besides precisions.
 
     `formats` are names, all where it is empty; `io` is the batch, head and dtype of input and output; `max_drop` are
-    the accuracy points that int8 may lose on held-out training images, None for no search.
+    the accuracy points that int8 may lose on held-out training images, None for no search. `pixel_range` and `output`
+    say of a model of your own what is found out where they are None.
     """
 
     formats: tuple[str, ...] = ()
     io: IOOptions = DEFAULT_IO
     max_drop: float | None = None
+    pixel_range: str | None = None
+    output: str | None = None
 
 
 def export(
@@ -51,16 +54,17 @@ def export(
 
     Raises:
         ModelError, ArtifactError: the model cannot be used.
-        UnsupportedPrecision, ConversionError, MissingRuntime: a file cannot be written.
+        UnsupportedPrecision, MissingRuntime: no file can be written.
+        ConversionError: a file cannot be written; those that can are.
         DataError: there is no dataset, or it is not the one that the model was trained on.
     """
-    from mnist_edge.core.errors import UnsupportedPrecision
+    from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
     from mnist_edge.data.dataset import load_mnist
     from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.plan import plan_export
     from mnist_edge.export.tuning import Budget
     from mnist_edge.training import store
-    from mnist_edge.training.trainer import adopt
+    from mnist_edge.training.own_model import OwnModelOptions, adopt
 
     folder = Path(folder)
     names = list(precisions)
@@ -69,11 +73,15 @@ def export(
     plan = plan_export(map(Precision, names), options.formats, options.io)
     trained = model if isinstance(model, store.Trained) else None
     dataset = dataset or (trained and trained.dataset) or load_mnist()
-    trained = trained or adopt(Path(model) if isinstance(model, str) else model, dataset)
+    if trained is None:
+        own = OwnModelOptions(options.pixel_range, options.output)
+        trained = adopt(Path(model) if isinstance(model, str) else model, dataset, own)
     inputs = load_inputs(folder, dataset, trained)  # refuses other data, before anything is removed
     if not store.holds(folder, trained):
         store.save(trained, folder)
-    export_folder(inputs, plan, None if options.max_drop is None else Budget(options.max_drop))
+    exported = export_folder(inputs, plan, None if options.max_drop is None else Budget(options.max_drop))
+    if exported.failed:
+        raise ConversionError(exported.failure_text)
     return folder
 
 
@@ -85,9 +93,9 @@ def export_folder(
 ) -> Exported:
     """Choose the quantization within a budget, where there is one, and export, as `tune` and `export_files` say."""
     from mnist_edge.export.exporter import export_files
-    from mnist_edge.export.tuning import tune
+    from mnist_edge.export.tuning import Tuned, tune
 
-    tuned = None
+    tuned = Tuned()
     if budget is not None:
         on_progress(f"Looking for int8 within {budget.max_drop} points of Keras on held-out training images …")
         tuned = tune(inputs, plan, budget, on_progress)

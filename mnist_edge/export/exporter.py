@@ -12,69 +12,88 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import __version__
-from mnist_edge.core.contract import LABELS, Precision
-from mnist_edge.core.errors import ArtifactError, FolderError
-from mnist_edge.core.files import sha256
+from mnist_edge.core.contract import Precision
+from mnist_edge.core.errors import ArtifactError, ConversionError, FolderError, UnsupportedPrecision
 from mnist_edge.core.folder import MANIFEST, MODEL, REFERENCE, TRAINING
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import About, Artifact, DatasetRecord, FileEntry, Manifest
-from mnist_edge.core.optional import versions
+from mnist_edge.core.metrics import Comparison
 from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.data.dataset import balanced
+from mnist_edge.export.artifact_writer import ArtifactWriter, Written
 from mnist_edge.export.inputs import CALIBRATION_PER_CLASS, CALIBRATION_SEED, ExportInputs
 from mnist_edge.export.keras_variation import measuring
-from mnist_edge.export.plan import ExportPlan, counterpart_format
+from mnist_edge.export.plan import ExportPlan
+from mnist_edge.export.tuning import NOT_TUNED, Tuned
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.formats.base import Quantization, Request, TuningResult
 from mnist_edge.formats.keras.model import predict
 
 GOLDEN_PER_CLASS, GOLDEN_SEED = 100, 0
-DEFAULT_TUNING = TuningResult(Quantization(), ())
 
 
 @dataclass(frozen=True)
 class Exported:
     """The new manifest, the names of earlier files that it leaves out, and of those that were written now.
 
-    A file is left out that is damaged, or that came from another model or another version.
+    A file is left out that is damaged, or that came from another model or another version. `failed` holds the reason
+    for each file that could not be written, `held_out` the comparison of each int8 file with Keras on held-out
+    training images.
     """
 
     manifest: Manifest
     left_out: tuple[str, ...]
     written: tuple[str, ...]
+    failed: Mapping[str, str]
+    held_out: Mapping[str, Comparison]
+
+    @property
+    def failure_text(self) -> str:
+        """Return which files could not be written, and why."""
+        return " ".join(f"{name} could not be written: {reason}" for name, reason in self.failed.items())
 
 
 def export_files(
     inputs: ExportInputs,
     plan: ExportPlan,
-    tuned: Mapping[str, TuningResult] | None = None,
+    tuned: Tuned = NOT_TUNED,
     on_progress: Callable[[str], None] = lambda name: None,
 ) -> Exported:
     """Export the trained model of a folder; whole files of earlier exports stay.
 
+    A file that cannot be converted does not take the others with it.
+
     Args:
         inputs: the model, its folder and its data.
         plan: the files to write.
-        tuned: how to quantize int8, by format; the default where a format is missing.
+        tuned: how to quantize int8, by format; the default where a format is missing in it.
         on_progress: called with each file's name before it is converted.
 
     Raises:
-        ConversionError, UnsupportedPrecision, MissingRuntime: as the formats say.
+        ConversionError: no file could be written.
+        MissingRuntime: as the formats say.
     """
     folder, test = inputs.folder, inputs.dataset.test
     golden = balanced(test.labels, np.arange(len(test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
     artifacts, outputs, left_out = _earlier(folder, inputs.record["weights_sha256"])
-    written = []
+    writer = ArtifactWriter(inputs, plan.io, tuned, golden)
+    written: dict[str, Written] = {}
+    failed: dict[str, str] = {}
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
-    with _removed(staging), measuring(folder / MODEL, inputs.model, inputs.calibration_images) as variation:
+    with (
+        _removed(staging),
+        measuring(folder / MODEL, inputs.model, inputs.calibration_images, inputs.other_images) as variation,
+    ):
         for format_name, precision in plan.pairs:
-            path = staging / f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
-            on_progress(path.name)
-            written.append(path.name)
-            tuning = (tuned or {}).get(counterpart_format(format_name), DEFAULT_TUNING)
-            artifacts[path.name] = _write(inputs, plan, (format_name, precision), tuning, path)
-            with FORMATS[format_name].open(path) as runner:
-                outputs[path.name] = runner.run(test.images[golden])
+            name = f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
+            on_progress(name)
+            try:
+                written[name] = writer.write(format_name, precision, staging / name)
+            except (ConversionError, UnsupportedPrecision, ArtifactError) as error:
+                failed[name] = str(error)
+        artifacts |= {name: item.artifact for name, item in written.items()}
+        outputs |= {name: item.outputs for name, item in written.items()}
+        if not written:
+            raise ConversionError(" ".join(dict.fromkeys(failed.values())))
         reference = _reference(inputs, golden, artifacts, outputs, variation())
         reference.write(staging / REFERENCE)
         manifest = Manifest(
@@ -88,37 +107,9 @@ def export_files(
         for path in staging.iterdir():
             path.replace(folder / path.name)
         manifest.write()
-    return Exported(manifest, tuple(name for name in left_out if name not in written), tuple(written))
-
-
-def _write(
-    inputs: ExportInputs, plan: ExportPlan, pair: tuple[str, Precision], tuning: TuningResult, path: Path
-) -> Artifact:
-    """Convert one file to `path`, and return its entry in the manifest."""
-    format_name, precision = pair
-    file_format = FORMATS[format_name]
-    request = Request(
-        precision=precision,
-        calibration=inputs.calibration_images,
-        metadata=_metadata(inputs, precision, file_format.packages),
-        io=plan.io,
-        quantization=tuning.quantization,
-    )
-    before = {*path.parent.iterdir()}
-    contract = file_format.export(inputs.model, path, request)
-    companions = sorted({*path.parent.iterdir()} - before - {path})
-    return Artifact(
-        path=inputs.folder / path.name,
-        format=format_name,
-        precision=precision,
-        contract=contract,
-        bytes=path.stat().st_size,
-        sha256=sha256(path),
-        quantization=asdict(tuning) if precision is Precision.INT8 else None,
-        companions={other.name: FileEntry.of(other) for other in companions},
-        versions=runtime_versions(),
-        host=asdict(Host.read()),
-    )
+    held_out = {name: item.held_out for name, item in written.items() if item.held_out is not None}
+    still_out = tuple(name for name in left_out if name not in written)
+    return Exported(manifest, still_out, tuple(written), failed, held_out)
 
 
 def _reference(
@@ -174,19 +165,6 @@ def _removed(folder: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _metadata(inputs: ExportInputs, precision: Precision, packages: tuple[str, ...]) -> dict[str, str]:
-    """Return what a file says of itself; it is the same at every export of a model."""
-    return {
-        "model": inputs.name,
-        "precision": precision,
-        "labels": " ".join(LABELS),
-        "dataset": inputs.record["dataset"]["name"],
-        "weights_sha256": inputs.record["weights_sha256"],
-        "mnist_edge": __version__,
-        "versions": ", ".join(f"{name} {version}" for name, version in versions(packages).items()),
-    }
 
 
 def _earlier(folder: Path, weights: str) -> tuple[dict[str, Artifact], dict[str, Any], tuple[str, ...]]:

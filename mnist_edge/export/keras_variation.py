@@ -18,6 +18,7 @@ import numpy as np
 
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.reference import KerasVariation
+from mnist_edge.formats.keras.fake_quantization import int8_cost
 from mnist_edge.formats.keras.model import load_model, predict, scaled
 from mnist_edge.formats.runner import Images
 
@@ -26,20 +27,21 @@ DRAWS = 8
 
 
 @contextmanager
-def measuring(path: Path, model: Any, images: Images) -> Iterator[Callable[[], KerasVariation]]:
+def measuring(path: Path, model: Any, images: Images, others: Images) -> Iterator[Callable[[], KerasVariation]]:
     """Measure in the background while the block runs.
 
     Args:
         path: `model.keras`.
         model: the same, loaded.
-        images: training images, uint8 `[N, 28, 28]`.
+        images: the representative dataset, uint8 `[N, 28, 28]`.
+        others: other training images, on which int8 is simulated: ranges that calibration has not seen cost too.
 
     Yields:
         A function that waits for the end and gives the result. It raises ConversionError where the run failed.
     """
     with tempfile.TemporaryDirectory() as name:
         inputs = Path(name) / "inputs.npz"
-        np.savez(inputs, images=images, outputs=predict(model, images))
+        np.savez(inputs, images=images, others=others, outputs=predict(model, images))
         command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(inputs)]
         environment = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
         child = subprocess.Popen(
@@ -66,7 +68,7 @@ def measure(model: Any, inputs: Path) -> dict[str, Any]:
     import tensorflow as tf
 
     with np.load(inputs) as content:
-        images, outputs = content["images"], content["outputs"]
+        images, outputs, others = content["images"], content["outputs"], scaled(content["others"])
     pixels = scaled(images)
 
     def eager(part: Any) -> Any:
@@ -92,6 +94,7 @@ def measure(model: Any, inputs: Path) -> dict[str, Any]:
         "run_to_run": float(np.ptp(together, axis=0).max()),
         "float16_rounding": _float16_rounding(model, pixels, batches(eager, len(pixels))),
         "logit_step": float(np.ptp(logs, axis=1).max() / 255),
+        **int8_cost(model, pixels, others),
         "images": len(images),
         "runs": list(runs),
     }

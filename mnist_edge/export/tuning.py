@@ -4,9 +4,9 @@ Every figure here is over held-out training images. No test image is looked at.
 """
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,18 @@ class Tuner:
     def __init__(
         self, inputs: ExportInputs, format_name: str, io: IOOptions, on_progress: Callable[[str], None]
     ) -> None:
-        self._format, self._io, self._on_progress = FORMATS[format_name], io, on_progress
+        self._format, self._io, self.on_progress = FORMATS[format_name], io, on_progress
         self._inputs, train = inputs, inputs.dataset.train
         self._images, self._labels = train.images[inputs.held_out], train.labels[inputs.held_out]
         self._keras = predict(inputs.model, self._images)
-        self.layers = sum(1 for layer in inputs.model.layers if hasattr(layer, "kernel"))
-        self.methods = self._format.methods
+        self.name, self.methods = format_name, self._format.methods
         self.tried: list[dict[str, Any]] = []
+
+    @cached_property
+    def layers(self) -> int:
+        """Return how many layers of the file can be left in float."""
+        request = Request(Precision.INT8, self._inputs.calibration_images, {}, self._io)
+        return self._format.layer_count(self._inputs.model, request)
 
     def write(self, quantization: Quantization, path: Path) -> None:
         """Export one candidate."""
@@ -68,7 +73,7 @@ class Tuner:
         self.tried.append(attempt)
         drop = attempt["drop"]
         outcome = "cannot be exported" if drop is None else f"{drop:+.2f} points on held-out images"
-        self._on_progress(f"  {self._format.name} {quantization_text(quantization)}: {outcome}")
+        self.on_progress(f"  {self._format.name} {quantization_text(quantization)}: {outcome}")
         return _drop(attempt)
 
     def times(self, candidates: list[Quantization]) -> list[float]:
@@ -94,16 +99,29 @@ def quantization_text(quantization: Quantization) -> str:
     return f"{quantization.method}, {'per-channel' if quantization.per_channel else 'per-tensor'}{layers}"
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """How to quantize int8, and why that was not found, by format."""
+
+    results: Mapping[str, TuningResult] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+NOT_TUNED = Tuned()
+
+
 def tune(
     inputs: ExportInputs, plan: ExportPlan, budget: Budget, on_progress: Callable[[str], None] = lambda line: None
-) -> dict[str, TuningResult]:
-    """Return a quantization within the budget for each format that the plan writes int8 files of.
-
-    Raises:
-        ConversionError: none holds the budget.
-    """
-    choose = fastest if budget.by_latency else first_within
-    return {name: choose(Tuner(inputs, name, plan.io, on_progress), budget.max_drop) for name in plan.int8_formats}
+) -> Tuned:
+    """Return a quantization within the budget for each format that the plan writes int8 files of."""
+    results, failed = {}, {}
+    for name in plan.int8_formats:
+        choose = fastest if budget.by_latency else first_within
+        try:
+            results[name] = choose(Tuner(inputs, name, plan.io, on_progress), budget.max_drop)
+        except ConversionError as error:
+            failed[name] = str(error)
+    return Tuned(results, failed)
 
 
 def first_within(tuner: Tuner, max_drop: float) -> TuningResult:
@@ -124,10 +142,13 @@ def first_within(tuner: Tuner, max_drop: float) -> TuningResult:
         )
         if tuner.drop(best) <= max_drop:
             return TuningResult(best, tuple(tuner.tried))
-    lowest = min(map(_drop, tuner.tried))
+    nearest = min(tuner.tried, key=_drop)
+    if nearest["drop"] is None:
+        raise ConversionError(f"no int8 file can be written to {tuner.name}: {nearest['reason']}")
     raise ConversionError(
-        f"no int8 quantization stays within {max_drop} points of Keras on held-out training images: "
-        f"{len(tuner.tried)} were tried, the best loses {lowest:.2f}. Raise --max-drop, or export float16."
+        f"no int8 quantization of {tuner.name} stays within {max_drop} points of Keras on held-out training images: of "
+        f"{len(tuner.tried)} tried, the best loses {_drop(nearest):.2f} "
+        f"({quantization_text(Quantization(**nearest['quantization']))}). Raise --max-drop, or export float16."
     )
 
 
@@ -147,4 +168,7 @@ def fastest(tuner: Tuner, max_drop: float) -> TuningResult:
     times = tuner.times(selected)
     for candidate, time in zip(selected, times, strict=True):
         next(item for item in tuner.tried if item["quantization"] == asdict(candidate))["p50_us"] = round(time, 2)
-    return TuningResult(selected[times.index(min(times))], tuple(tuner.tried))
+        tuner.on_progress(f"  {tuner.name} {quantization_text(candidate)}: {time:.1f} µs")
+    best = selected[times.index(min(times))]
+    tuner.on_progress(f"  {tuner.name}: {quantization_text(best)} is the fastest, {min(times):.1f} µs")
+    return TuningResult(best, tuple(tuner.tried))

@@ -136,6 +136,10 @@ class Format(ABC):
         """
         raise UnsupportedPrecision(f"{self.suffix} files are not exported.")
 
+    def layer_count(self, model: Any, request: Request) -> int:
+        """Return how many layers of an int8 file `Quantization.float_layers` can name. Raises as `export` does."""
+        raise UnsupportedPrecision(f"{self.suffix} files are not exported.")
+
     def describe(self, path: Path) -> Description:
         """Read any file of this format.
 

@@ -1,7 +1,7 @@
 """Runs an opened file: uint8 images in, float32 probabilities out, whatever its own input and output are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,6 +14,7 @@ from mnist_edge.core.errors import ArtifactError
 from mnist_edge.formats.inspection import tensor_text
 
 CHUNK = 500  # images that are converted at once
+ANY = 3  # images a call, to try a file that takes any number
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
 
@@ -93,6 +94,17 @@ class BatchRunner(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__dict__.clear()  # the runtime's objects go, and with them their memory
+
+
+def takes_batches(open_file: Callable[[], Runner]) -> bool:
+    """Return whether a file gives each image of a batch its own answer, whatever its neighbours are."""
+    try:
+        with open_file() as runner:
+            images = np.random.default_rng(0).integers(0, 256, (runner.batch, 28, 28), np.uint8)
+            outputs, moved = runner.run(images), runner.run(np.roll(images, 1, axis=0))
+    except ArtifactError:
+        return False
+    return np.allclose(np.roll(outputs, 1, axis=0), moved, atol=1e-3)
 
 
 def softmax(logits: Probabilities) -> Probabilities:

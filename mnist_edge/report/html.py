@@ -189,7 +189,7 @@ def _row(result: ArtifactResult) -> dict[str, Any]:
         "size": size(result.artifact.bytes),
         "sha256": result.artifact.sha256,
         "reasons": result.reasons,
-        "notes": result.notes,
+        "notes": (*result.notes, *([f"{result.budget}."] if result.budget else [])),
         "diagnosis": result.diagnosis,
     }
     if comparison is not None:

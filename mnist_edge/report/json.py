@@ -63,6 +63,7 @@ def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:
         "images": len(report.sample),
         "sample": report.sample.name,
         "dataset": report.dataset,
+        "warnings": report.warnings,
         "results": [_clean(_result(result)) for result in report.results],
         "pairs": [asdict(pair) for pair in report.pairs],
         "checks": [asdict(check) for check in report.checks],
@@ -86,6 +87,7 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
         ],
         "comparison": comparison and {**asdict(comparison), "drop": comparison.drop},
         "drop_95": interval and {**asdict(interval), "within_noise": interval.within_noise},
+        "budget": result.budget and {**asdict(result.budget), "within": result.budget.within},
         "on_host": result.on_host and asdict(result.on_host),
         "footprint": result.footprint and asdict(result.footprint),
         "paths": [{**asdict(path), "largest_difference": path.largest_difference} for path in result.variants],
@@ -94,7 +96,12 @@ def _result(result: ArtifactResult) -> dict[str, Any]:
 
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     content = asdict(diagnosis)
-    return {"causes": content["causes"], "unseen": diagnosis.not_compared, "kernels_good": diagnosis.kernels_good}
+    return {
+        "causes": content["causes"],
+        "unseen": diagnosis.not_compared,
+        "kernels_good": diagnosis.kernels_good,
+        "begins": diagnosis.begins,
+    }
 
 
 def layers(errors: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:

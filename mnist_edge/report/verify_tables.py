@@ -35,7 +35,8 @@ def verify_table(report: VerifyReport, width: int = 80) -> RenderableType:
         Text(f"{result.artifact.path.name}: {result.footprint}.") for result in report.results if result.footprint
     ]
     lines, tolerances = _lines(report), tolerance_table(report.results, width)
-    return Group(rows, *lines, tolerances, _variants(report), *footprints, Text(legend, style="dim"))
+    warnings = [Text(f"WARNING  {line}", style=STYLES[Status.FAIL]) for line in report.warnings]
+    return Group(*warnings, rows, *lines, tolerances, _variants(report), *footprints, Text(legend, style="dim"))
 
 
 def _figures(result: ArtifactResult) -> list[str]:
@@ -61,19 +62,22 @@ def interval(drop: Interval | None) -> str:
 
 
 def _lines(report: VerifyReport) -> list[Text]:
-    """Return a line for each reason, note, cause and check."""
+    """Return a line for each reason, note, cause, check and accuracy budget."""
     lines = []
     for result in report.results:
         name = result.artifact.path.name
         if result.diagnosis is not None:
             lines.append((result.status, f"{name}: {result.diagnosis}"))
         lines += [(result.status, f"{name}: {line}") for line in (*result.reasons, *result.notes)]
-        if result.interval is not None and result.comparison is not None and result.comparison.drop > 0:
-            noise = "within noise" if result.interval.within_noise else "more than noise"
-            if result.status is Status.FAIL or not result.interval.within_noise:
-                lines.append((result.status, f"{name}: its drop in accuracy is {noise} (p = {result.interval.p:.2g})"))
     lines += [(check.status, f"{check.name}: {check.detail}") for check in report.checks]
-    return [Text(f"{status}  {line}", style=STYLES[status]) for status, line in lines]
+    texts = [Text(f"{status}  {line}", style=STYLES[status]) for status, line in lines]
+    return [*texts, *(_budget(result) for result in report.results if result.budget is not None)]
+
+
+def _budget(result: ArtifactResult) -> Text:
+    budget = result.budget
+    style = "" if budget is None or budget.within else STYLES[Status.FAIL]
+    return Text(f"{result.artifact.path.name}: {budget}.", style=style)
 
 
 def worst_tolerances(results: Iterable[ArtifactResult]) -> list[tuple[str, ToleranceResult, str]]:

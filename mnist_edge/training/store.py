@@ -68,7 +68,8 @@ def holds(folder: Path, trained: Trained) -> bool:
         Manifest.read(folder).check(MODEL)
     except (ModelError, FolderError, ArtifactError):
         return False
-    return all(record[key] == trained.record[key] for key in ("weights_sha256", "dataset"))
+    keys = ("weights_sha256", "dataset", "structure_sha256")
+    return all(record.get(key) == trained.record.get(key) for key in keys)
 
 
 def load(folder: Path) -> Trained:

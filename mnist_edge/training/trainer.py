@@ -1,20 +1,17 @@
-"""Trains a recipe, or takes over a model of the user's own, and evaluates it."""
+"""Trains a recipe, and evaluates it."""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.errors import ModelError
-from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
 from mnist_edge.core.optional import require_keras, silenced, versions
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits, split
-from mnist_edge.formats.keras.model import check_shapes, load_model, predict, scaled
+from mnist_edge.formats.keras.model import predict, scaled
 from mnist_edge.training.recipes import Recipe, find_recipe
 from mnist_edge.training.store import Trained, weights_digest
 
@@ -81,13 +78,13 @@ def train(
         "seed": seed,
         **asdict(schedule),
         "as_recipe": as_recipe,
-        "split": _split_record(len(training), len(held_out), recipe.validation, recipe.random_state),
+        "split": split_record(len(training), len(held_out), recipe.validation, recipe.random_state),
         "dataset": dataset_record(dataset),
         "history": {name: [float(value) for value in values] for name, values in history.history.items()},
         "test": {"loss": float(loss), **evaluate(model, dataset.test)},
         "floor": recipe.floor if as_recipe and dataset.genuine else None,
         "seconds": round(seconds, 1),
-        **_origin(model),
+        **origin(model),
     }
     return Trained(_uncompiled(recipe, model), record, dataset)
 
@@ -125,7 +122,8 @@ def _progress_callback(keras: Any, on_progress: Progress) -> Any:
     return Report()
 
 
-def _split_record(training: int, held_out: int, share: float | None, random_state: int | None) -> dict[str, Any]:
+def split_record(training: int, held_out: int, share: float | None, random_state: int | None) -> dict[str, Any]:
+    """Return what a training's record says of its split."""
     return {
         "training": training,
         "validation": held_out,
@@ -134,51 +132,13 @@ def _split_record(training: int, held_out: int, share: float | None, random_stat
     }
 
 
-def _origin(model: Any) -> dict[str, Any]:
+def origin(model: Any) -> dict[str, Any]:
     """Return the digest of a model's weights, and the versions and the host that made them."""
     return {
         "weights_sha256": weights_digest(model),
         "versions": versions(["tensorflow", "keras", "numpy", "scikit-learn"]),
         "host": asdict(Host.read()),
     }
-
-
-def adopt(source: Path | Any, dataset: Dataset) -> Trained:
-    """Take over a Keras model of the user's own: 28×28×1 in, 10 classes out, probabilities or logits.
-
-    Args:
-        source: a `.keras` file, loaded in safe mode, or a model in memory.
-        dataset: for calibration, and to say how good the model is.
-
-    Raises:
-        ArtifactError: it cannot be read or has another shape.
-        ModelError: it gives neither probabilities nor logits.
-    """
-    keras = require_keras("taking over a model")
-    path = source if isinstance(source, Path) else None
-    model: Any = load_model(path) if path else source
-    check_shapes(model, str(path or "the model"))
-    sums = predict(model, dataset.train.images[:100]).sum(axis=1)
-    if not np.allclose(sums, 1, atol=1e-3):
-        activation = getattr(model.layers[-1], "activation", None)
-        if activation is not keras.activations.linear:
-            raise ModelError(
-                f"{path or 'the model'} gives neither probabilities nor logits: its last layer is "
-                f"{model.layers[-1].name!r} with {getattr(activation, '__name__', 'no activation')}. "
-                "End it in Softmax, or in a linear Dense."
-            )
-        model = keras.Model(model.inputs[0], keras.layers.Softmax(name="probabilities")(model.outputs[0]))
-    record = {
-        "schema": SCHEMA,
-        "recipe": None,
-        "taken_from": {"file": path.name, "sha256": sha256(path)} if path else None,
-        "split": _split_record(len(dataset.train), 0, None, None),
-        "dataset": dataset_record(dataset),
-        "test": evaluate(model, dataset.test),
-        "floor": None,
-        **_origin(model),
-    }
-    return Trained(model, record, dataset)
 
 
 def dataset_record(dataset: Dataset) -> dict[str, Any]:

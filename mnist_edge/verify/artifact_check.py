@@ -17,7 +17,15 @@ from mnist_edge.formats.runner import Runner
 from mnist_edge.verify.crash_probe import crash
 from mnist_edge.verify.diagnosis import GoldenOutputs, InternalCheck, KerasModel, check_internals, diagnose
 from mnist_edge.verify.result import ArtifactResult, Sample, Status
-from mnist_edge.verify.tolerances import Overrides, ToleranceResult, judge, overridden, tolerances_of, variant_margin
+from mnist_edge.verify.tolerances import (
+    Overrides,
+    ToleranceResult,
+    accuracy_budget,
+    judge,
+    overridden,
+    tolerances_of,
+    variant_margin,
+)
 from mnist_edge.verify.variants import VariantResult, run_variants
 
 VARIANT_EVERY = 5  # one in five of the golden images is run in the variants too
@@ -64,6 +72,7 @@ class ArtifactChecker:
         recorded = golden.outputs.get(artifact.path.name) if self.ours else None
         on_host = None if recorded is None else compare(recorded, on_golden, golden.labels)
         comparison = compare(sample.keras, outputs, sample.labels)
+        interval = mcnemar_interval(comparison)
         tolerances = self._tolerances(artifact, file_format, comparison, on_host)
         mismatches = artifact.contract.mismatches(runner.io_specs) if runner.io_specs else []
         note, changed = self._recorded(artifact, on_host)
@@ -72,7 +81,7 @@ class ArtifactChecker:
         variants = tuple(run_variants(file_format, artifact, golden.images[some], on_golden[some], margin))
         internal_check = InternalCheck(not_compared=self.no_keras_reason)
         if self.keras_model is not None:
-            internal_check = check_internals(self.keras_model, file_format, artifact.path)
+            internal_check = check_internals(self.keras_model, file_format, artifact.path, on_golden)
         reasons = [
             *mismatches,
             *(str(result) for result in tolerances if not result.passed),
@@ -91,7 +100,8 @@ class ArtifactChecker:
             notes=tuple(note),
             tolerances=tolerances,
             comparison=comparison,
-            interval=mcnemar_interval(comparison),
+            interval=interval,
+            budget=accuracy_budget(artifact.precision, comparison.drop, interval, self.overrides),
             on_host=on_host,
             variants=variants,
             internal_check=internal_check,

@@ -1,6 +1,6 @@
 """Compares kernels and layers of a file with Keras's, and names the known fault that explains a failure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,17 @@ from mnist_edge.core.contract import Contract
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Trace
-from mnist_edge.formats.keras.model import LOGITS, load_model, predict_pixels, trace
+from mnist_edge.formats.keras.model import load_model, predict, predict_pixels, scaled
+from mnist_edge.formats.keras.trace import LOGITS, LayerTracer
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify import known_faults
+from mnist_edge.verify.kernels import KernelPair, pair_kernels
 from mnist_edge.verify.known_faults import Fault
 from mnist_edge.verify.layer_errors import LayerError, candidates, layer_errors, sqnr
 
 FEW = 20
+EXPLAINED = 4  # by how much the mean square difference has to fall
+FAR_OFF = 12.0  # dB: int8 gives 20 and more
 SAME_NETWORK = 40.0  # dB at the logits: int8 files of the recipes have 40 to 50, with 4-bit weights 20 to 35
 
 
@@ -41,16 +45,22 @@ class KerasModel:
         return self.images[:: max(len(self.images) // FEW, 1)]
 
     @cached_property
+    def layers(self) -> LayerTracer:
+        """Return what traces the model, and computes it with a layer changed."""
+        return LayerTracer(self.model)
+
+    @cached_property
     def trace(self) -> Trace:
         """Return its kernels, and its layers' outputs on a few images."""
-        return trace(self.model, self.few)
+        return self.layers.trace(scaled(self.few))
 
 
 @dataclass(frozen=True)
 class InternalCheck:
     """The comparison of kernels and layers with Keras's: faults, the worst kernel in dB, and each layer's error.
 
-    `not_compared` says what could not be compared, and why; `same_network` says that the last layer agrees. A
+    `not_compared` says what could not be compared, and why; `same_network` says that the last layer agrees, and
+    `same_kernels` that every kernel does; `begins` names the first layer that is far off. A
     `possible` fault may also come from calibration, from another unit or from a rewritten kernel; it counts only where
     the file fails otherwise.
     """
@@ -61,46 +71,78 @@ class InternalCheck:
     not_compared: str | None = None
     errors: tuple[LayerError, ...] = ()
     same_network: bool = False
+    same_kernels: bool = False
+    begins: str | None = None
 
 
-def check_internals(keras_model: KerasModel, file_format: Format, path: Path) -> InternalCheck:
-    """Return the comparison of a file's kernels with Keras's, and of its layers up to the first that is wrong."""
+def check_internals(
+    keras_model: KerasModel, file_format: Format, path: Path, outputs: NDArray[np.float32]
+) -> InternalCheck:
+    """Return the comparison of a file's kernels with Keras's, and of its layers up to the first that is wrong.
+
+    Args:
+        keras_model: what the file was made from.
+        file_format: of the file.
+        path: of the file.
+        outputs: the file's own, `[N, 10]`, on the images of `keras_model`.
+    """
     keras = keras_model.trace
     try:
         file = file_format.trace(path, keras_model.few)
     except (ArtifactError, MissingRuntime) as error:
         return InternalCheck(not_compared=str(error))
     errors = layer_errors(keras, file)
-    kernels, worst, not_compared = _of_kernels(keras, file)
+    pairs, alone = pair_kernels(keras, file)
+    not_compared = None if not alone else f"the file has no kernel of the shape of {', '.join(alone)}"
+    if not keras.kernels:
+        not_compared = "no layer of the network has a kernel that can be compared"
+    worst, same = min((pair.sqnr for pair in pairs), default=None), bool(pairs) and all(pair.same for pair in pairs)
     at_end = next((error.sqnr for error in errors if error.layer == keras.tensors[-1][0]), -float("inf"))
     if at_end >= SAME_NETWORK:  # what differs on the way makes no difference in the end: it was rewritten
-        return InternalCheck((), (), worst, not_compared, errors, same_network=True)
-    rewritten = tuple(fault for fault in kernels if fault.name in known_faults.REWRITES and at_end < known_faults.SAME)
-    faults = tuple(fault for fault in kernels if fault.name not in known_faults.REWRITES)
-    if faults or rewritten:
-        return InternalCheck(faults, rewritten, worst, not_compared, errors)
-    return InternalCheck(*_of_layers(keras, file), worst, not_compared, errors)
+        return InternalCheck((), (), worst, not_compared, errors, same_network=True, same_kernels=same)
+    by_layer = {error.layer: error.sqnr for error in errors}
+    begins = next(
+        (f"{name} ({by_layer[name]:.0f} dB)" for name, _ in keras.tensors if by_layer.get(name, FAR_OFF) < FAR_OFF),
+        None,
+    )
+    trial = _Trial(keras_model, outputs)
+    faults, possible = [], []
+    for pair in pairs:
+        for fault in pair.faults():
+            if fault.name not in known_faults.REWRITES:
+                faults.append(fault)
+            elif at_end < known_faults.SAME and trial.explains_kernel(pair):
+                possible.append(fault)
+    if faults or possible:
+        return InternalCheck(tuple(faults), tuple(possible), worst, not_compared, errors)
+    return InternalCheck(*_of_layers(keras, file, trial), worst, not_compared, errors, same_kernels=same, begins=begins)
 
 
-def _of_kernels(keras: Trace, file: Trace) -> tuple[list[Fault], float | None, str | None]:
-    """Return the faulty kernels, the signal-to-noise ratio of the worst in dB, and why they cannot be compared."""
-    if not keras.kernels or len(keras.kernels) != len(file.kernels):
-        return [], None, f"{len(file.kernels)} kernels in the file do not pair up with Keras's {len(keras.kernels)}"
-    faults: list[Fault] = []
-    worst = float("inf")
-    for index, (right, kernel) in enumerate(zip(keras.kernels, file.kernels, strict=True)):
-        picture = _picture(keras, index)
-        if sorted(right.layout) != sorted(kernel.layout):
-            return [], None, f"{kernel.name} of the file and Keras's {right.name} are layers of two kinds"
-        native = known_faults.native(right, kernel.layout, file.channels_first, picture)
-        if native.shape != kernel.values.shape:
-            return [], None, f"{kernel.name} is {kernel.values.shape}, Keras's {right.name} {native.shape}"
-        worst = min(worst, sqnr(native, kernel.values))
-        faults += known_faults.of_kernel(right, kernel, native, picture)
-    return faults, worst, None
+@dataclass(frozen=True)
+class _Trial:
+    """Tries whether Keras, with a fault done to it, gives what the file gives: only then is it the cause."""
+
+    keras_model: KerasModel
+    outputs: NDArray[np.float32]
+
+    def explains_kernel(self, pair: KernelPair) -> bool:
+        """Return whether it does with the file's kernel."""
+        layers, pixels = self.keras_model.layers, scaled(self.keras_model.images)
+        return self._explains(layers.with_kernel(pair.keras.name, pair.in_keras(), pixels))
+
+    def explains_output(self, layer: str, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> bool:
+        """Return whether it does with a layer's output changed."""
+        return self._explains(self.keras_model.layers.with_output(layer, change, scaled(self.keras_model.images)))
+
+    def _explains(self, faulty: NDArray[np.float32]) -> bool:
+        keras = predict(self.keras_model.model, self.keras_model.images)
+        before, after = (float(np.square(self.outputs - other).mean()) for other in (keras, faulty))
+        return after < before / EXPLAINED and known_faults.agreement(self.outputs, faulty) >= (
+            known_faults.agreement(self.outputs, keras)
+        )
 
 
-def _of_layers(keras: Trace, file: Trace) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
+def _of_layers(keras: Trace, file: Trace, trial: _Trial) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
     """Return the fault of the first layer that has one, as later layers inherit it, and a possible fault.
 
     A fault is only possible where another tensor is right: a file may compute the same numbers in another unit first.
@@ -115,20 +157,14 @@ def _of_layers(keras: Trace, file: Trace) -> tuple[tuple[Fault, ...], tuple[Faul
             # int8 logits may saturate below, where no class has a chance
             expected = np.maximum(values, tensor.min()) if layer == LOGITS else values
             right = right or sqnr(expected, tensor) >= known_faults.SAME
-            faults += known_faults.of_activations(layer, expected, tensor)
-            possible += known_faults.of_range(layer, expected, tensor)
+            for found, changes in (
+                (faults, known_faults.of_activations(layer, expected, tensor)),
+                (possible, known_faults.of_range(layer, expected, tensor)),
+            ):
+                found += [fault for fault, change in changes if trial.explains_output(layer, change)]
         if faults or possible:
             return ((), tuple([*faults, *possible][:1])) if right else (tuple(faults[:1]), tuple(possible[:1]))
     return (), ()
-
-
-def _picture(keras: Trace, index: int) -> tuple[int, ...]:
-    """Return height, width and channels of the picture that a Dense layer's input was flattened from; () where none."""
-    size = keras.kernels[index].values.shape[0]
-    if keras.kernels[index].values.ndim != 2:
-        return ()
-    shapes = [(28, 28, 1), *(values.shape[1:] for _, values in keras.tensors)]
-    return next((shape for shape in reversed(shapes) if len(shape) == 3 and np.prod(shape) == size), ())
 
 
 @dataclass(frozen=True)
@@ -145,19 +181,22 @@ class GoldenOutputs:
 class Diagnosis:
     """The likely causes, the likeliest first; none means that the cause is unknown.
 
-    `not_compared` says what inside the file could not be compared. `kernels_good` says of a file without a known fault
+    `not_compared` says what inside the file could not be compared, `begins` which layer is the first that is far off.
+    `kernels_good` says of a file without a known fault
     that its kernels are Keras's.
     """
 
     causes: tuple[Fault, ...]
     not_compared: str | None = None
     kernels_good: bool = False
+    begins: str | None = None
 
     def __str__(self) -> str:
         not_compared = f"; not compared: {self.not_compared}" if self.not_compared else ""
         if not self.causes:
             kernels = "; every kernel is Keras's, so it is not the weights" if self.kernels_good else ""
-            return f"cause unknown: no known fault explains what the file gives{kernels}{not_compared}"
+            begins = f"; the first layer that is far off is {self.begins}" if self.begins else ""
+            return f"cause unknown: no known fault explains what the file gives{kernels}{begins}{not_compared}"
         return f"likely cause: {'; '.join(map(str, self.causes))}{not_compared}"
 
 
@@ -169,8 +208,10 @@ def diagnose(
     if outputs := tuple(known_faults.of_outputs(failed.keras, failed.outputs)):
         return Diagnosis(contract + outputs)
     causes = tuple(_wrong_input(failed, runner, keras_model)) or internal.faults or internal.possible
-    kernels_good = internal.worst_kernel is not None and internal.worst_kernel >= known_faults.SAME
-    return Diagnosis(contract + causes, None if causes else internal.not_compared, kernels_good and not causes)
+    kernels_good = internal.same_kernels
+    return Diagnosis(
+        contract + causes, None if causes else internal.not_compared, kernels_good and not causes, internal.begins
+    )
 
 
 def _broken_contract(failed: GoldenOutputs, runner: Runner) -> Iterator[Fault]:

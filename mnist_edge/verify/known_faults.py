@@ -15,11 +15,14 @@ from mnist_edge.formats.runner import softmax
 from mnist_edge.verify.layer_errors import saturated, sqnr
 
 Array = NDArray[np.float32]
+Change = Callable[[Array], Array]
+"""Does a fault to what a layer of Keras gives."""
 
 SAME = 25.0  # dB: int8 weights and activations give 30 to 50, 4-bit weights 8 to 20
 GAIN = 10.0  # dB: what undoing a fault has to win
 ROUNDED = 5.0  # dB: under this it is no rounding
 LEVELS = 16
+FEWEST = 4
 WIDE = 10_000  # inputs of a layer up to which they are matched with each other, all with all
 CHANNELS_FIRST = (2, 0, 1)
 LAYOUT, SCALE, CHANNEL_SCALES = "NHWC weights read as NCHW", "wrong scale", "per-channel scales misread"
@@ -154,6 +157,8 @@ def of_kernel(expected: Kernel, actual: Kernel, ours: Array, picture: tuple[int,
             yield Fault(LAYOUT, evidence)
             return
     channel = actual.layout.index("O")
+    if theirs.size < FEWEST * theirs.shape[channel]:
+        return  # with a weight or two a channel, nearly any kernel is a multiple of any other
     flat, expected_flat = (np.moveaxis(array, channel, 0).reshape(array.shape[channel], -1) for array in (theirs, ours))
     yield from _kernel_faults(layer, expected_flat, flat)
 
@@ -235,36 +240,40 @@ def _layouts(expected: Kernel, layout: str, shape: tuple[int, ...], picture: tup
         yield rows.reshape(rows.shape[::-1]).T.reshape(shape)
 
 
-def of_activations(layer: str, expected: Array, actual: Array) -> Iterator[Fault]:
-    """Yield the fault of a layer's output, `[N, …, channels]`, where its kernel is right."""
+def of_activations(layer: str, expected: Array, actual: Array) -> Iterator[tuple[Fault, Change]]:
+    """Yield the fault of a layer's output, `[N, …, channels]`, with what does it to Keras's."""
     if sqnr(expected, actual) >= SAME:
         return
     flat, expected_flat = actual.reshape(-1, actual.shape[-1]).T, expected.reshape(-1, expected.shape[-1]).T
     order = _match(expected_flat, flat)
     if order is not None and sqnr(expected_flat, flat[order]) >= SAME:
         moved = np.flatnonzero(order != np.arange(len(order)))
-        yield Fault("swapped channels", f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged")
+        evidence = f"channels {', '.join(map(str, moved[:6]))} of {layer}'s output are exchanged"
+        back = np.argsort(order)
+        yield Fault("swapped channels", evidence), lambda values: values[..., back]
         return
     enough = max(SAME - 5, sqnr(expected, actual) + GAIN)
-    offset = np.median(actual - expected)
+    offset = np.float32(np.median(actual - expected))
     if sqnr(expected, actual - offset) >= enough:
-        yield Fault("wrong zero point", f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's")
+        evidence = f"the output of {layer} is off by {offset:.3g}; less that, it is Keras's"
+        yield Fault("wrong zero point", evidence), lambda values: values + offset
         return
-    ratio = float((actual * expected).sum() / max(float((expected * expected).sum()), 1e-30))
-    if ratio and sqnr(expected, actual / np.float32(ratio)) >= enough:
-        yield Fault(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's")
+    ratio = np.float32((actual * expected).sum() / max(float((expected * expected).sum()), 1e-30))
+    if ratio and sqnr(expected, actual / ratio) >= enough:
+        yield Fault(SCALE, f"the output of {layer} is {ratio:.3g} × Keras's"), lambda values: values * ratio
 
 
-def of_range(layer: str, expected: Array, actual: Array) -> Iterator[Fault]:
+def of_range(layer: str, expected: Array, actual: Array) -> Iterator[tuple[Fault, Change]]:
     """Yield a fault where a layer's output is Keras's, but clipped to a range that calibration may have chosen."""
-    before, clipped = sqnr(expected, actual), np.clip(expected, actual.min(), actual.max())
+    low, high = actual.min(), actual.max()
+    before, clipped = sqnr(expected, actual), np.clip(expected, low, high)
     share = float(saturated(expected, actual).mean())
     if before < SAME and share > 0.001 and sqnr(clipped, actual) >= max(SAME - 5, before + GAIN):
         evidence = (
-            f"{share:.1%} of {layer}'s output stops at {actual.min():.3g} or {actual.max():.3g}, "
+            f"{share:.1%} of {layer}'s output stops at {low:.3g} or {high:.3g}, "
             f"Keras's goes from {expected.min():.3g} to {expected.max():.3g}"
         )
-        yield Fault("wrong zero point or range", evidence)
+        yield Fault("wrong zero point or range", evidence), lambda values: np.clip(values, low, high)
 
 
 def same_as_black(outputs: Array, black: Array) -> bool:

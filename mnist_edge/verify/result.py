@@ -13,10 +13,11 @@ from mnist_edge.core.metrics import Comparison, Interval, Pair, all_pairs
 from mnist_edge.formats import runtime_versions
 from mnist_edge.formats.inspection import Footprint
 from mnist_edge.verify.diagnosis import Diagnosis, InternalCheck
-from mnist_edge.verify.tolerances import ToleranceResult
+from mnist_edge.verify.tolerances import AccuracyBudget, ToleranceResult
 from mnist_edge.verify.variants import VariantResult
 
 KERAS_NAME = "Keras"
+GUESSING = 0.2  # share of images that one class alone, or chance, may give
 
 
 class Status(StrEnum):
@@ -45,8 +46,9 @@ class ArtifactResult:
     """The verdict on one artifact. Where it could not be run, it has no comparison and no outputs.
 
     `reasons` say why it failed or was skipped, `notes` what else is worth knowing. `comparison` is with Keras,
-    `on_host` with the outputs that the exporting host recorded of the same file. `outputs` are `[N, 10]` on the sample;
-    `footprint` is the memory that a file needs on another kind of machine.
+    `budget` the verdict on the accuracy that a quantized file loses, `on_host` the comparison with the outputs that the
+    exporting host recorded of the same file. `outputs` are `[N, 10]` on the sample; `footprint` is the memory that a
+    file needs on another kind of machine.
     """
 
     artifact: Artifact
@@ -56,6 +58,7 @@ class ArtifactResult:
     tolerances: tuple[ToleranceResult, ...] = ()
     comparison: Comparison | None = None
     interval: Interval | None = None
+    budget: AccuracyBudget | None = None
     on_host: Comparison | None = None
     variants: tuple[VariantResult, ...] = ()
     internal_check: InternalCheck | None = None
@@ -90,6 +93,17 @@ class VerifyReport:
     host: Host = field(default_factory=Host.read)
     versions: dict[str, str] = field(default_factory=runtime_versions)
 
+    @property
+    def warnings(self) -> list[str]:
+        """Return what to know before any verdict: a network that is right by chance alone."""
+        right = float((self.sample.keras.argmax(axis=1) == self.sample.labels).mean())
+        if right >= GUESSING:
+            return []
+        return [
+            f"Keras itself is right on {right:.1%} of {self.sample.name}, hardly more than by guessing: files that do "
+            "what it does are of no use. Was it trained, and on pixels of this range?"
+        ]
+
     def statuses(self) -> list[Status]:
         """Return every verdict, of artifacts and of checks."""
         return [result.status for result in self.results] + [check.status for check in self.checks]
@@ -100,9 +114,10 @@ class VerifyReport:
         return self.passes()
 
     def passes(self, strict: bool = False) -> bool:
-        """Return whether nothing failed and, where `strict`, nothing was skipped."""
+        """Return whether nothing failed or is over the user's budget and, where `strict`, nothing was skipped."""
         bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
-        return not bad & set(self.statuses())
+        over = any(budget.chosen and not budget.within for item in self.results if (budget := item.budget) is not None)
+        return not bad & set(self.statuses()) and not over
 
     @property
     def outputs(self) -> dict[str, NDArray[np.float32]]:

@@ -21,7 +21,6 @@ from mnist_edge.verify.artifact_check import ArtifactChecker
 from mnist_edge.verify.counterparts import counterpart_checks
 from mnist_edge.verify.crash_probe import crash
 from mnist_edge.verify.diagnosis import KerasModel
-from mnist_edge.verify.known_faults import SAME
 from mnist_edge.verify.result import ArtifactResult, Check, Sample, Status, VerifyReport
 from mnist_edge.verify.tolerances import QUANTIZED, SPREADS, Overrides
 
@@ -181,14 +180,14 @@ def _internals(results: tuple[ArtifactResult, ...]) -> Check:
         reasons = "; ".join(map(str, dict.fromkeys(not_compared.values())))
         files = "" if len(not_compared) == len(checks) else f"{', '.join(not_compared)}: "
         return Check(name, Status.SKIPPED, files + reasons)
-    other = [file for file, check in checks.items() if (check.worst_kernel or 0) < SAME and not check.same_network]
+    other = [file for file, check in checks.items() if not check.same_kernels and not check.same_network]
     if other:
         return Check(name, Status.SKIPPED, f"kernels differ, and no known fault says how: {', '.join(other)}")
-    worst = min(check.worst_kernel for check in checks.values() if check.worst_kernel is not None)
+    worst = min((check.worst_kernel for check in checks.values() if check.worst_kernel is not None), default=0.0)
     detail = (
         "every kernel to the last bit" if worst == float("inf") else f"the worst kernel {worst:.0f} dB over its error"
     )
-    if worst < SAME:
+    if not all(check.same_kernels for check in checks.values()):
         detail = "up to the last layer; the converter rewrote kernels on the way, BatchNorm for instance"
     return Check(name, Status.PASS, f"in {len(checks)} files, {detail}")
 

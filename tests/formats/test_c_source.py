@@ -22,7 +22,7 @@ from mnist_edge.export.plan import ExportPlan
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.training import store
-from mnist_edge.training.trainer import adopt
+from mnist_edge.training.own_model import adopt
 
 pytestmark = pytest.mark.extra("a Debian package")
 

@@ -16,7 +16,7 @@ from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.formats import FORMATS
 from mnist_edge.training import store
-from mnist_edge.training.trainer import adopt
+from mnist_edge.training.own_model import adopt
 
 WEIGHTS = np.random.default_rng(0).normal(size=(784, 10)).astype(np.float32)
 

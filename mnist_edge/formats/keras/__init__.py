@@ -9,7 +9,8 @@ from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.optional import installed, pip_install
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description, Trace
-from mnist_edge.formats.keras.model import Runner, load_model, trace
+from mnist_edge.formats.keras.model import Runner, load_model, scaled
+from mnist_edge.formats.keras.trace import LayerTracer
 from mnist_edge.formats.runner import Images
 
 
@@ -33,7 +34,7 @@ class Keras(Format):
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Return each layer's kernel and output, and the output before its activation where that is a Relu."""
-        return trace(load_model(path), images)
+        return LayerTracer(load_model(path)).trace(scaled(images))
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a model in safe mode; TensorFlow sets its own threads, and images go in by the thousand."""

@@ -1,23 +1,16 @@
 """Keras's own `.keras` file, which `train` writes: read here as one more file to run, never exported."""
 
-from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mnist_edge.core.errors import ArtifactError, ConversionError
+from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.optional import require_keras, silenced
-from mnist_edge.formats.inspection import Kernel, Trace
-from mnist_edge.formats.keras.signature import without_softmax
 from mnist_edge.formats.runner import Images, Probabilities
 
 BATCH = 1000
-LOGITS = "logits"
-LAYOUTS = {4: "HWIO", 2: "IO"}
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, ImportError)
 """What Keras raises on an archive of its form with other content."""
 
@@ -40,10 +33,22 @@ def predict_pixels(model: Any, pixels: Probabilities) -> Probabilities:
 
 
 def load_model(path: Path) -> Any:
-    """Load a `.keras` file in safe mode.
+    """Load a model in the form of the contract.
 
     Raises:
         ArtifactError: it is missing, damaged, or not 28×28×1 in and ten probabilities out.
+        MissingRuntime: TensorFlow is not installed.
+    """
+    model = read_model(path)
+    check_shapes(model, str(path))
+    return model
+
+
+def read_model(path: Path) -> Any:
+    """Load a `.keras` file of any shape, in safe mode.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
         MissingRuntime: TensorFlow is not installed.
     """
     import zipfile
@@ -54,12 +59,10 @@ def load_model(path: Path) -> Any:
         raise ArtifactError(f"{path} is not a Keras model: it is not a .keras zip file.")
     try:
         with silenced():
-            model = keras.models.load_model(path, compile=False)
-        check_shapes(model, str(path))
+            return keras.models.load_model(path, compile=False)
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())
         raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
-    return model
 
 
 def check_shapes(model: Any, name: str) -> None:
@@ -67,41 +70,6 @@ def check_shapes(model: Any, name: str) -> None:
     shapes = model.input_shape, model.output_shape
     if shapes != ((None, 28, 28, 1), (None, 10)):
         raise ArtifactError(f"{name} takes {shapes[0]} and gives {shapes[1]}, not (None, 28, 28, 1) and (None, 10).")
-
-
-def trace(model: Any, images: Images) -> Trace:
-    """Return the kernels (HWIO, IO) and outputs of a Keras model's layers, less those that only move numbers.
-
-    A BatchNormalization is folded into the kernel before it, as converters do.
-    """
-    import keras
-
-    folded = {
-        layer.name: following
-        for layer, following in pairwise(model.layers)
-        if isinstance(following, keras.layers.BatchNormalization) and following.input._keras_history.operation is layer
-    }
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
-    kernels = [
-        Kernel(layer.name, np.asarray(layer.kernel) * _factor(folded.get(layer.name)), LAYOUTS[layer.kernel.ndim])
-        for layer in layers
-    ]
-    outputs = {layer.name: layer.output for layer in model.layers if layer.name not in folded}
-    with suppress(ConversionError):  # a Softmax inside a nested model: there is no tensor of logits to give
-        outputs = {**outputs, LOGITS: without_softmax(model).output}
-    with silenced():
-        values = keras.Model(model.inputs[0], list(outputs.values()))(scaled(images), training=False)
-    tensors = [("", scaled(images)), *zip(outputs, map(np.asarray, values), strict=True)]
-    computed = (after for before, after in pairwise(tensors) if not np.array_equal(before[1].ravel(), after[1].ravel()))
-    return Trace(tuple(kernels), tuple(computed))
-
-
-def _factor(norm: Any) -> NDArray[np.float32]:
-    """Return what a BatchNormalization multiplies each channel with; 1 where there is none."""
-    if norm is None:
-        return np.ones((), np.float32)
-    gamma = np.ones((), np.float32) if norm.gamma is None else np.asarray(norm.gamma)
-    return np.asarray(gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon), np.float32)
 
 
 class Runner:

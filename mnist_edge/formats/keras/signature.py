@@ -8,24 +8,27 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.contract import IOOptions
 from mnist_edge.core.errors import ConversionError
+from mnist_edge.formats.keras.folding import folded
 
 INPUT = "image"
 
 
-def serving(model: Any, io: IOOptions) -> tuple[Any, Callable[[Any], dict[str, Any]], list[Any]]:
+def serving(
+    model: Any, io: IOOptions, traced_batch: int | None = 1
+) -> tuple[Any, Callable[[Any], dict[str, Any]], list[Any]]:
     """Return the model that is served, a function image → {head: …} over it, and its signature for `tf.function`.
 
-    A dynamic batch is traced as a batch of 1: each format then frees that dimension in the finished file, which leaves
-    none of the Shape and Gather operators that tracing an unknown batch gives.
+    A dynamic batch is traced as a batch of 1 where that works: each format then frees that dimension in the finished
+    file, which leaves none of the Shape and Gather operators that tracing an unknown batch gives.
     """
     import tensorflow as tf
 
-    traced = model if io.head == "probabilities" else without_softmax(model)
+    traced = folded(model if io.head == "probabilities" else without_softmax(model))
 
     def serve(image: Any) -> dict[str, Any]:
         return {io.head: traced(image, training=False)}
 
-    return traced, serve, [tf.TensorSpec((io.batch or 1, 28, 28, 1), tf.float32, name=INPUT)]
+    return traced, serve, [tf.TensorSpec((traced_batch, 28, 28, 1), tf.float32, name=INPUT)]
 
 
 def logit_floor(model: Any, images: NDArray[np.float32]) -> float:

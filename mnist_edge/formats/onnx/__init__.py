@@ -15,9 +15,9 @@ from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.onnx import inspect, trace
 from mnist_edge.formats.onnx.convert import convert
-from mnist_edge.formats.onnx.quantize import METHODS
+from mnist_edge.formats.onnx.quantize import LAYERS, METHODS
 from mnist_edge.formats.onnx.runtime import Runner, session, unoptimized
-from mnist_edge.formats.runner import Images
+from mnist_edge.formats.runner import ANY, Images, takes_batches
 
 
 class Onnx(Format):
@@ -51,22 +51,39 @@ class Onnx(Format):
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with tf2onnx, clean the graph, and store or quantize it as the precision says."""
         contract = self.contract(request.precision, request.io)
-        onnx = require("onnx", "onnx", "exporting ONNX")
+        require("onnx", "onnx", "exporting ONNX")
         require("onnxruntime", "onnxruntime", "exporting ONNX")
+        for traced_batch in dict.fromkeys((1, request.io.batch)):
+            proto = self._proto(model, request, contract, traced_batch)
+            path.write_bytes(proto.SerializeToString(deterministic=True))
+            if request.io.batch == 1 or takes_batches(lambda: self.open(path, batch=ANY)):
+                return contract
+        raise ConversionError(f"the model cannot take a batch of {request.io.batch or 'any size'} in ONNX.")
+
+    def _proto(self, model: Any, request: Request, contract: Contract, traced_batch: int | None) -> Any:
+        """Return the ModelProto of a file. Raises ConversionError where it cannot be made."""
+        import onnx
+
         try:
             with silenced():
-                proto = convert(model, request)
+                proto = convert(model, request, traced_batch)
             del proto.metadata_props[:]
             for key, value in {**request.metadata, "contract": json.dumps(asdict(contract))}.items():
                 proto.metadata_props.add(key=key, value=value)
             onnx.checker.check_model(proto, full_check=True)
-        except (ValueError, KeyError, IndexError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConversionError(
-                f"the model could not be converted to ONNX {request.precision} ({reason})."
-            ) from error
-        path.write_bytes(proto.SerializeToString(deterministic=True))
-        return contract
+        except ConversionError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            message = f"the model could not be converted to ONNX {request.precision} ({reason})."
+            raise ConversionError(message) from error
+        return proto
+
+    def layer_count(self, model: Any, request: Request) -> int:
+        """Return how many Conv, Gemm and MatMul the float32 graph has."""
+        contract = self.contract(Precision.FLOAT32, request.io)
+        proto = self._proto(model, replace(request, precision=Precision.FLOAT32), contract, 1)
+        return sum(node.op_type in LAYERS for node in proto.graph.node)
 
     def describe(self, path: Path) -> Description:
         """Read any ONNX file, and the operators of the graph that ONNX Runtime makes of it."""

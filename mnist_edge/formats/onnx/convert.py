@@ -1,5 +1,6 @@
 """Converts a Keras model with tf2onnx, then stores or quantizes its weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.optional import require
 from mnist_edge.formats.base import Request
+from mnist_edge.formats.keras.folding import ungrouped
 from mnist_edge.formats.keras.signature import INPUT, serving
 from mnist_edge.formats.onnx import graph
 from mnist_edge.formats.onnx.quantize import quantize
@@ -16,9 +18,9 @@ from mnist_edge.formats.runner import pixel_table
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
 
 
-def convert(model: Any, request: Request) -> Any:
-    """Return the ModelProto that a request asks for, without its metadata."""
-    proto = _float32_proto(model, request.io)
+def convert(model: Any, request: Request, traced_batch: int | None = 1) -> Any:
+    """Return the ModelProto that a request asks for, without its metadata; None traces a batch of any size."""
+    proto = _float32_proto(model, request.io, traced_batch)
     if request.precision is Precision.INT8:
         pixels = pixel_table(np.dtype(np.float32))[request.calibration]
         options = request.quantization
@@ -27,27 +29,42 @@ def convert(model: Any, request: Request) -> Any:
         proto = _weights_to_int8(proto)
     elif request.precision is Precision.FLOAT16:
         graph.store_float16(proto.graph)
-    _finish(proto, request.io)
+    _finish(proto, request.io, traced_batch)
     return proto
 
 
-def _float32_proto(model: Any, io: IOOptions) -> Any:
-    """Return the float32 ModelProto with batch 1 and NCHW input; permuted weights replace Transposes."""
+def _float32_proto(model: Any, io: IOOptions, batch: int | None) -> Any:
+    """Return the float32 ModelProto with NCHW input for a batch of images; permuted weights replace Transposes."""
     import logging
 
     tf2onnx = require("tf2onnx", "tf2onnx", "exporting ONNX")
-    import tensorflow as tf
 
-    _, serve, signature = serving(model, IOOptions(head=io.head))
+    _, serve, signature = serving(ungrouped(model), io, batch)
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(serve, input_signature=signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
+        _with_constants(serve, signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
     )
+    graph.replace_erfc(proto.graph)
+    graph.group_convolutions(proto.graph)
     graph.drop_identity_reshapes(proto.graph)
     graph.fold_transposes(proto)
     graph.canonical(proto.graph)
     _state_versions(proto)
     return proto
+
+
+def _with_constants(serve: Callable[[Any], Any], signature: list[Any]) -> Any:
+    """Return a `tf.function` whose captured tensors are constants; tf2onnx would make inputs of them."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    function = tf.function(serve, input_signature=signature)
+    concrete = function.get_concrete_function()
+    if all(tensor.dtype == tf.resource for tensor in concrete.captured_inputs):
+        return function
+    frozen = convert_variables_to_constants_v2(concrete)
+    (name,) = concrete.structured_outputs
+    return tf.function(lambda image: {name: frozen(image)[0]}, input_signature=signature)
 
 
 def _weights_to_int8(proto: Any) -> Any:
@@ -67,9 +84,9 @@ def _weights_to_int8(proto: Any) -> Any:
         return onnx.load(target)
 
 
-def _finish(proto: Any, io: IOOptions) -> None:
+def _finish(proto: Any, io: IOOptions, traced_batch: int | None) -> None:
     """Set the batch that was asked for, canonical names, and the versions that old runtimes load."""
-    graph.set_batch(proto.graph, io.batch)
+    graph.set_batch(proto.graph, io.batch, traced_batch == 1)
     graph.canonical(proto.graph)
     _state_versions(proto)
     proto.producer_name, proto.producer_version, proto.doc_string = "mnist-edge", "", ""

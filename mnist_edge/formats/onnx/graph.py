@@ -1,6 +1,8 @@
 """Rewrites of an ONNX graph after tf2onnx and ORT's quantizer; none changes what the graph computes."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,45 @@ def drop_identity_reshapes(graph: Any) -> None:
                 bypass(graph, node)
 
 
+def replace_erfc(graph: Any) -> None:
+    """Replace each Erfc, which tf2onnx writes of GELU and ONNX does not have, by 1 - Erf."""
+    from onnx import helper, numpy_helper
+
+    for node in [node for node in graph.node if node.op_type == "Erfc"]:
+        erf, one = f"{node.output[0]}_erf", f"{node.output[0]}_one"
+        graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), one))
+        position = list(graph.node).index(node)
+        graph.node.insert(position, helper.make_node("Erf", list(node.input), [erf]))
+        graph.node.insert(position + 1, helper.make_node("Sub", [one, erf], list(node.output)))
+        graph.node.remove(node)
+
+
+def group_convolutions(graph: Any) -> None:
+    """Give each Conv whose kernel is zero but for blocks on its diagonal that many groups."""
+    for node in graph.node:
+        kernel = array(graph, node.input[1]) if node.op_type == "Conv" else None
+        if kernel is None or any(item.name == "group" and item.i != 1 for item in node.attribute):
+            continue
+        outputs, inputs = kernel.shape[:2]
+        for groups in range(min(outputs, inputs), 1, -1):
+            if outputs % groups or inputs % groups:
+                continue
+            blocks = kernel.reshape(groups, outputs // groups, groups, inputs // groups, *kernel.shape[2:])
+            own = blocks[range(groups), :, range(groups)]
+            if np.count_nonzero(own) == np.count_nonzero(kernel):
+                replace_array(graph, node.input[1], own.reshape(outputs, inputs // groups, *kernel.shape[2:]))
+                rest = [item for item in node.attribute if item.name != "group"]
+                del node.attribute[:]
+                node.attribute.extend([*rest, _group(groups)])
+                break
+
+
+def _group(groups: int) -> Any:
+    from onnx import helper
+
+    return helper.make_attribute("group", groups)
+
+
 def fold_transposes(model: Any) -> None:
     """Remove each Transpose before Reshape → Dense, and permute the rows of the Dense kernel instead."""
     import onnx
@@ -67,10 +108,10 @@ def fold_transposes(model: Any) -> None:
         bypass(graph, transpose)
 
 
-def set_batch(graph: Any, batch: int | None) -> None:
-    """Let a graph that was traced with a batch of 1 take `batch` images, or any number where it is None."""
+def set_batch(graph: Any, batch: int | None, traced_with_one: bool) -> None:
+    """Let a graph take `batch` images, or any number where it is None; one that was traced with one image too."""
     for node in graph.node:
-        if node.op_type == "Reshape":
+        if traced_with_one and node.op_type == "Reshape":
             shape = array(graph, node.input[1])
             if shape is not None and shape[0] == 1:
                 replace_array(graph, node.input[1], np.array([batch or -1, *shape[1:]]))
@@ -102,41 +143,43 @@ def store_float16(graph: Any) -> None:
     graph.node.extend(copies)
 
 
-def canonical(graph: Any) -> None:
+def canonical(graph: Any, outer: Mapping[str, str] = MappingProxyType({}), prefix: str = "") -> None:
     """Order nodes depth first from the outputs and name everything after its operator, dropping what is not used.
 
     tf2onnx's own order and names differ between two conversions of one model; these do not.
+
+    Args:
+        graph: is changed.
+        outer: new names of the tensors of the graphs around it, where it is the body of a Loop or an If.
+        prefix: of its names.
     """
-    producer = {name: node for node in graph.node for name in node.output}
+    ordered = _ordered(graph)
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    ordered: list[Any] = []
-    done: set[str] = set()
-
-    def visit(name: str) -> None:
-        node = producer.get(name)
-        if node is None or name in done:
-            return
-        done.update(node.output)
-        for source in node.input:
-            visit(source)
-        ordered.append(node)
-
-    for output in graph.output:
-        visit(output.name)
-    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    # the names of a whole graph's input and output are the contract's, those of a body are nobody's
+    names = {**outer, **{value.name: value.name for value in (*graph.input, *graph.output) if not prefix}}
+    for kind, values in (("input", graph.input), ("output", graph.output)):
+        names |= {value.name: f"{prefix}{kind}_{index}" for index, value in enumerate(values) if prefix}
     used: dict[str, Any] = {}
     counts: Counter[str] = Counter()
     for node in ordered:
-        node.name = f"{node.op_type}_{counts[node.op_type]}"
+        node.name = f"{prefix}{node.op_type}_{counts[node.op_type]}"
         counts[node.op_type] += 1
-        for index, name in enumerate(node.input):
+        captured = [name for item in node.attribute if item.HasField("g") for name in _captured(item.g)]
+        for index, name in enumerate((*node.input, *captured)):
             if name in constants and name not in names:
                 names[name] = f"{node.name}_{ROLES.get(node.op_type, {}).get(index, f'constant_{index}')}"
+            if name in constants:
                 used[names[name]] = constants[name]
         for index, name in enumerate(node.output):
             names.setdefault(name, f"{node.name}_output{index or ''}")
         node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names[name] for name in node.output]
+        for item in node.attribute:
+            if item.HasField("g"):
+                canonical(item.g, names, f"{node.name}_")
+        node.output[:] = [names[name] if name else "" for name in node.output]
+    used |= {names[item.name]: constants[item.name] for item in graph.output if item.name in constants}
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
     for name, tensor in used.items():
         tensor.name = name
     nodes = [type(node).FromString(node.SerializeToString()) for node in ordered]
@@ -145,8 +188,42 @@ def canonical(graph: Any) -> None:
         del field[:]
     graph.node.extend(nodes)
     graph.initializer.extend(tensors)
-    graph.name = "mnist_edge"
+    graph.name = f"{prefix}body" if prefix else "mnist_edge"
     graph.doc_string = ""
+
+
+def _ordered(graph: Any) -> list[Any]:
+    """Return the nodes that the outputs need, each after those that it needs, also inside its bodies."""
+    producer = {name: node for node in graph.node for name in node.output}
+    ordered: list[Any] = []
+    done: set[str] = set()
+    for output in graph.output:
+        waiting = [(output.name, False)]
+        while waiting:
+            name, inputs_done = waiting.pop()
+            node = producer.get(name)
+            if node is None or (name in done and not inputs_done):
+                continue
+            if inputs_done:
+                ordered.append(node)
+                continue
+            done.update(node.output)
+            bodies = [item.g for item in node.attribute if item.HasField("g")]
+            sources = [*node.input, *(source for body in bodies for source in _captured(body))]
+            waiting += [(name, True), *((source, False) for source in reversed(sources))]
+    return ordered
+
+
+def _captured(body: Any) -> list[str]:
+    """Return the tensors that a body takes from the graphs around it."""
+    own = {item.name for item in (*body.input, *body.initializer)} | {
+        name for node in body.node for name in node.output
+    }
+    inside = [name for node in body.node for name in node.input]
+    inside += [
+        name for node in body.node for item in node.attribute if item.HasField("g") for name in _captured(item.g)
+    ]
+    return [name for name in dict.fromkeys([*inside, *(item.name for item in body.output)]) if name and name not in own]
 
 
 def only_user(graph: Any, name: str, *op_types: str) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mnist_edge.formats.inspection import Kernel, Trace
 
 INTEGERS = {"MatMulInteger", "ConvInteger"}
-LAYERS = {"Conv": "OIHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}
+LAYERS = {"Conv": "OIHW", "ConvTranspose": "IOHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}
 
 
 def widened(path: Path) -> tuple[Any, list[str]]:

@@ -9,9 +9,9 @@ from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
 from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.inspection import Description, Trace
-from mnist_edge.formats.runner import Images
+from mnist_edge.formats.runner import ANY, Images, takes_batches
 from mnist_edge.formats.tflite import graph, inspect, trace
-from mnist_edge.formats.tflite.convert import convert
+from mnist_edge.formats.tflite.convert import convert, layer_count
 from mnist_edge.formats.tflite.runtime import (
     MODULES,
     RUNTIME,
@@ -52,12 +52,24 @@ class TFLite(Format):
 
         contract = self.contract(request.precision, request.io)
         names = contract.input.name, contract.output.name
-        path.write_bytes(graph.canonical(convert(model, request), names, request.io.batch is None))
+        # a fixed batch is traced as it is, any batch as a batch of 1 where that works
+        attempts = (1, None) if request.io.batch is None else (request.io.batch,)
+        for traced_batch in attempts:
+            free = request.io.batch is None and traced_batch == 1
+            path.write_bytes(graph.canonical(convert(model, request, traced_batch), names, free))
+            if takes_batches(lambda: self.open(path, batch=ANY)):
+                break
+        else:
+            raise ConversionError(f"the model cannot take a batch of {request.io.batch or 'any size'} in TFLite.")
         contract = _as_converted(path, contract)
         with zipfile.ZipFile(path, "a") as archive:
             entry = zipfile.ZipInfo(METADATA, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes at every export
             archive.writestr(entry, json.dumps({**request.metadata, "contract": asdict(contract)}, indent=1))
         return contract
+
+    def layer_count(self, model: Any, request: Request) -> int:
+        """Return how many layers with weights the converter makes of a model."""
+        return layer_count(model, request)
 
     def describe(self, path: Path) -> Description:
         """Read any TFLite file, and the operators that the installed runtime runs."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from mnist_edge.formats.runner import pixel_table
 from mnist_edge.formats.tflite import graph
 
 
-def convert(model: Any, request: Request) -> bytes:
-    """Return the bytes of a TFLite file, as the converter writes it.
+def convert(model: Any, request: Request, traced_batch: int | None) -> bytes:
+    """Return the bytes of a TFLite file, as the converter writes it; None traces a batch of any size.
 
     Raises:
         ConversionError: the converter failed.
@@ -29,7 +30,7 @@ def convert(model: Any, request: Request) -> bytes:
 
     with silenced(), tempfile.TemporaryDirectory() as folder:
         try:
-            converter = _converter(tf, model, folder, request)
+            converter = _converter(tf, model, folder, request, traced_batch)
             if request.precision is Precision.INT8:
                 return _int8(tf, converter, model, request)
             return bytes(converter.convert())
@@ -37,11 +38,11 @@ def convert(model: Any, request: Request) -> bytes:
             raise ConversionError(f"TensorFlow's converter could not convert the model ({error}).") from error
 
 
-def _converter(tf: Any, model: Any, folder: str, request: Request) -> Any:
+def _converter(tf: Any, model: Any, folder: str, request: Request, traced_batch: int | None) -> Any:
     """Return a converter over a SavedModel in `folder`, whose signature names the input and the output."""
     import keras
 
-    traced, serve, signature = serving(model, request.io)
+    traced, serve, signature = serving(model, request.io, traced_batch)
     archive = keras.export.ExportArchive()
     archive.track(traced)
     archive.add_endpoint("serve", serve, input_signature=signature)
@@ -72,6 +73,22 @@ def _representative_dataset(request: Request) -> Iterator[list[Any]]:
         yield [images[start : start + batch].reshape(batch, 28, 28, 1)]
 
 
+def layer_count(model: Any, request: Request) -> int:
+    """Return how many layers with weights the converter makes of a model. Raises as `convert` does."""
+    import tempfile
+
+    tf = require("tensorflow", "tensorflow", "exporting TFLite")
+    few = replace(request, calibration=request.calibration[:1])
+    with silenced(), tempfile.TemporaryDirectory() as folder:
+        return len(graph.layers(_calibrated(_converter(tf, model, folder, few, 1))))
+
+
+def _calibrated(converter: Any) -> bytes:
+    """Return the float file with the range of each tensor in it."""
+    converter._experimental_calibrate_only = True
+    return bytes(converter.convert())
+
+
 def _int8(tf: Any, converter: Any, model: Any, request: Request) -> bytes:
     """Return an int8 file with Softmax in float, unless its output is to be int8 too.
 
@@ -80,9 +97,8 @@ def _int8(tf: Any, converter: Any, model: Any, request: Request) -> bytes:
     from tensorflow.lite.python.convert import mlir_quantize
     from tensorflow.lite.python.util import modify_model_io_type
 
-    converter._experimental_calibrate_only = True
     images = pixel_table(np.dtype(np.float32))[request.calibration]
-    calibrated = converter.convert()
+    calibrated = _calibrated(converter)
     with suppress(ConversionError):  # a Softmax inside a nested model: its logits stay as calibrated
         calibrated = graph.cut_logits(calibrated, logit_floor(model, images))
     quantized = mlir_quantize(
@@ -90,7 +106,7 @@ def _int8(tf: Any, converter: Any, model: Any, request: Request) -> bytes:
         disable_per_channel=not request.quantization.per_channel,
         disable_per_channel_for_dense_layers=True,
         denylisted_ops=None if request.io.full_integer else ["SOFTMAX"],
-        denylisted_nodes=graph.layers(calibrated, request.quantization.float_layers) or None,
+        denylisted_nodes=[graph.layers(calibrated)[index] for index in request.quantization.float_layers] or None,
     )
     types = (tf.int8, tf.int8) if request.io.full_integer else (tf.uint8, tf.float32)
     return bytes(modify_model_io_type(quantized, *types))

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
+
 
 def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> bytes:
     """Name every tensor after the operator that makes or reads it, and input and output as the contract does.
@@ -38,21 +40,17 @@ def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> byt
     return bytes(utils.convert_object_to_bytearray(model))
 
 
-def layers(content: bytes, positions: tuple[int, ...]) -> list[str]:
-    """Return the names of the outputs of the layers with weights at these positions, for the converter's denylist."""
+def layers(content: bytes) -> list[str]:
+    """Return the name of the output of each layer with weights, which the converter's denylist takes."""
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
-    if not positions:
-        return []
     model = utils.read_model_from_bytearray(bytearray(content))
     (graph,) = model.subgraphs
-    kinds = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
-    names = [
+    return [
         graph.tensors[operator.outputs[0]].name.decode()
         for operator in graph.operators
-        if utils.opcode_to_name(model, operator.opcodeIndex) in kinds
+        if utils.opcode_to_name(model, operator.opcodeIndex) in LAYERS
     ]
-    return [names[position] for position in positions]
 
 
 def cut_logits(content: bytes, least: float) -> bytes:

@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 
 from mnist_edge.formats.inspection import Kernel, Trace
 
-LAYERS = {"CONV_2D": "OHWI", "FULLY_CONNECTED": "OI"}
+LAYERS = {
+    "CONV_2D": "OHWI",
+    "DEPTHWISE_CONV_2D": "IHWO",
+    "TRANSPOSE_CONV": "OHWI",
+    "FULLY_CONNECTED": "OI",
+}
 
 
 def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:

@@ -1,0 +1,197 @@
+"""Every network of tests/support/networks.py: exported, verified, and beside the converters' own int8.
+
+    python benchmarks/networks.py [NAME …]     (writes results/networks.json and results/networks.md)
+
+Each network is trained for seconds and exported in four precisions and both formats. What is counted: files that could
+not be written and why, healthy files that `verify` fails, and causes that it names though nothing was planted. Int8
+accuracy is over held-out training images, ours and that of the converters' defaults, with the interval of an exact
+McNemar test between the two.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from figures import write
+from support.networks import NETWORKS, Network
+
+from mnist_edge.core.contract import Precision
+from mnist_edge.core.errors import MnistEdgeError
+from mnist_edge.core.metrics import compare, mcnemar_interval
+from mnist_edge.core.optional import silenced
+from mnist_edge.data.dataset import Dataset, load_mnist
+from mnist_edge.export import export_folder
+from mnist_edge.export.inputs import ExportInputs, load_inputs
+from mnist_edge.export.plan import plan_export
+from mnist_edge.formats import FORMATS
+from mnist_edge.formats.keras.model import predict, scaled
+from mnist_edge.training import store
+from mnist_edge.training.own_model import adopt
+from mnist_edge.verify.verify import verify
+
+COMPARED = 5000
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+
+
+def stock_int8(inputs: ExportInputs, folder: Path) -> dict[str, Any]:
+    """Return the outputs `[N, 10]` of the converters' default int8 on the held-out images, by format."""
+    images = scaled(inputs.dataset.train.images[inputs.held_out[:COMPARED]])
+    outputs = {}
+    for name, make in (("tflite", _stock_tflite), ("onnx", _stock_onnx)):
+        try:
+            with silenced():
+                outputs[name] = make(inputs, folder, images)
+        except Exception as error:  # noqa: BLE001 - whatever a converter raises, it wrote no file
+            outputs[name] = f"{type(error).__name__}: {error}"
+    return outputs
+
+
+def _stock_tflite(inputs: ExportInputs, folder: Path, images: Any) -> Any:
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(inputs.model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in scaled(inputs.calibration_images))
+    path = folder / "stock.tflite"
+    path.write_bytes(converter.convert())
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    rows = []
+    for image in images:
+        interpreter.set_tensor(source, image[None])
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(sink).copy())
+    return np.concatenate(rows)
+
+
+def _stock_onnx(inputs: ExportInputs, folder: Path, images: Any) -> Any:
+    import onnxruntime
+    import tensorflow as tf
+    import tf2onnx
+    from onnxruntime import quantization
+
+    signature = [tf.TensorSpec((None, 28, 28, 1), tf.float32, name="image")]
+    function = tf.function(lambda image: inputs.model(image, training=False), input_signature=signature)
+    source, target = folder / "stock-float32.onnx", folder / "stock.onnx"
+    tf2onnx.convert.from_function(function, input_signature=signature, opset=17, output_path=str(source))
+    rest = iter(scaled(inputs.calibration_images))
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Any:
+            image = next(rest, None)
+            return None if image is None else {"image": image[None]}
+
+    quantization.quantize_static(source, target, Reader())
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+def measure(name: str, network: Network, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Return what became of one network."""
+    started = time.perf_counter()
+    model = network.trained(dataset.train)
+    model.save(folder / f"{name}.keras")
+    trained = adopt(folder / f"{name}.keras", dataset)
+    target = folder / name
+    store.save(trained, target)
+    inputs = load_inputs(target, dataset, trained)
+    row: dict[str, Any] = {"network": name, "accuracy": trained.record["test"]["accuracy"], "files": {}, "failed": {}}
+    row["notes"] = trained.record["notes"]
+    exported = export_folder(inputs, plan_export([Precision(item) for item in PRECISIONS]))
+    row["failed"] = dict(exported.failed)
+    for result in verify(target, dataset).results:
+        diagnosis = result.diagnosis
+        row["files"][result.artifact.path.name] = {
+            "status": str(result.status),
+            "reasons": list(result.reasons),
+            "causes": [str(cause) for cause in diagnosis.causes] if diagnosis else [],
+            "needed": {
+                one.tolerance.name: one.measured / max(one.tolerance.allowed, 1e-30) for one in result.tolerances
+            },
+            "not_compared": result.internal_check.not_compared if result.internal_check else None,
+        }
+    row["int8"] = against_stock(inputs, target, folder)
+    row["seconds"] = time.perf_counter() - started
+    return row
+
+
+def against_stock(inputs: ExportInputs, target: Path, folder: Path) -> dict[str, Any]:
+    """Return the accuracy in points that our int8 and the converters' lose on held-out training images."""
+    held_out = inputs.held_out[:COMPARED]
+    images, labels = inputs.dataset.train.images[held_out], inputs.dataset.train.labels[held_out]
+    keras = predict(inputs.model, images)
+    rows = {}
+    for name, theirs in stock_int8(inputs, folder).items():
+        path = target / f"{target.name}-int8{FORMATS[name].suffix}"
+        ours = None
+        if path.is_file():
+            with FORMATS[name].open(path) as runner:
+                ours = runner.run(images)
+        row: dict[str, Any] = {"ours": None if ours is None else compare(keras, ours, labels).drop}
+        if isinstance(theirs, str):
+            row["stock"] = theirs
+        else:
+            row["stock"] = compare(keras, theirs, labels).drop
+            if ours is not None:
+                between = compare(theirs, ours, labels)
+                interval = mcnemar_interval(between)
+                row |= {"worse_by": between.drop, "low": interval and interval.low, "high": interval and interval.high}
+        rows[name] = row
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown."""
+    files = [item for row in rows for item in row["files"].values()]
+    failed = [item for item in files if item["status"] == "FAIL"]
+    named = sum(len(item["causes"]) for item in files)
+    lines = [
+        f"{len(rows)} networks, {len(files)} files; {len(failed)} healthy files failed, {named} causes were named that "
+        "nobody planted.",
+        "",
+        "| network | accuracy | files passed | not written | int8 .tflite loses | stock | int8 .onnx loses | stock |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        passed = sum(item["status"] == "PASS" for item in row["files"].values())
+        cells = [row["network"], f"{row['accuracy']:.2%}", f"{passed} of {len(row['files'])}", str(len(row["failed"]))]
+        for name in ("tflite", "onnx"):
+            item = row["int8"].get(name, {})
+            cells += [_points(item.get("ours")), _points(item.get("stock"))]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Lost: accuracy points against Keras on held-out training images; –: no file."]
+    return "\n".join(lines) + "\n"
+
+
+def _points(value: Any) -> str:
+    return f"{value:+.2f}" if isinstance(value, float) else "–"
+
+
+def main() -> None:
+    """Run it for the networks named, or for all."""
+    dataset = load_mnist()
+    rows = []
+    for name in sys.argv[1:] or NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                row = measure(name, NETWORKS[name], dataset, Path(folder))
+            except MnistEdgeError as error:
+                row = {"network": name, "accuracy": 0.0, "files": {}, "failed": {"all": str(error)}, "int8": {}}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    if not sys.argv[1:]:
+        write("networks", {"networks": rows}, table(rows))
+    else:
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

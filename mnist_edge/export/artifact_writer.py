@@ -1,0 +1,112 @@
+"""Writes one file of an export, and runs it: on the golden images, and int8 on held-out training images too."""
+
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge import __version__
+from mnist_edge.core.contract import LABELS, IOOptions, Precision
+from mnist_edge.core.errors import ConversionError
+from mnist_edge.core.files import sha256
+from mnist_edge.core.host import Host
+from mnist_edge.core.manifest import Artifact, FileEntry
+from mnist_edge.core.metrics import Comparison, compare
+from mnist_edge.core.optional import versions
+from mnist_edge.export.inputs import ExportInputs
+from mnist_edge.export.plan import counterpart_format
+from mnist_edge.export.tuning import Tuned
+from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.base import Quantization, Request, TuningResult
+from mnist_edge.formats.keras.model import predict
+
+DEFAULT_TUNING = TuningResult(Quantization(), ())
+
+
+@dataclass(frozen=True)
+class Written:
+    """A written file: its entry in the manifest, its outputs `[K, 10]` on the golden images, and its comparison with
+    Keras on held-out training images, None where it is not int8."""
+
+    artifact: Artifact
+    outputs: NDArray[np.float32]
+    held_out: Comparison | None
+
+
+@dataclass(frozen=True)
+class ArtifactWriter:
+    """Writes the files of one export. `golden` are indices of test images."""
+
+    inputs: ExportInputs
+    io: IOOptions
+    tuned: Tuned
+    golden: NDArray[np.int64]
+
+    def write(self, format_name: str, precision: Precision, path: Path) -> Written:
+        """Convert one file to `path`, with what belongs to it beside it; nothing is left there where that fails.
+
+        Raises:
+            ConversionError, UnsupportedPrecision, MissingRuntime: as the format's `export` does.
+            ArtifactError: the format's runtime does not run what the converter wrote.
+        """
+        file_format, quantized_as = FORMATS[format_name], counterpart_format(format_name)
+        if precision is Precision.INT8 and quantized_as in self.tuned.failed:
+            raise ConversionError(self.tuned.failed[quantized_as])
+        tuning = self.tuned.results.get(quantized_as, DEFAULT_TUNING)
+        request = Request(
+            precision=precision,
+            calibration=self.inputs.calibration_images,
+            metadata=self._metadata(precision, file_format.packages),
+            io=self.io,
+            quantization=tuning.quantization,
+        )
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            contract = file_format.export(self.inputs.model, temporary, request)
+            with file_format.open(temporary) as runner:
+                outputs = runner.run(self.inputs.dataset.test.images[self.golden])
+                held_out = self._on_held_out(runner) if precision is Precision.INT8 else None
+            artifact = Artifact(
+                path=self.inputs.folder / path.name,
+                format=format_name,
+                precision=precision,
+                contract=contract,
+                bytes=temporary.stat().st_size,
+                sha256=sha256(temporary),
+                quantization=asdict(tuning) if precision is Precision.INT8 else None,
+                companions={
+                    item.name: FileEntry.of(item) for item in sorted(Path(folder).iterdir()) if item != temporary
+                },
+                versions=runtime_versions(),
+                host=asdict(Host.read()),
+            )
+            for item in Path(folder).iterdir():
+                shutil.move(item, path.parent / item.name)
+        return Written(artifact, outputs, held_out)
+
+    @cached_property
+    def _keras_on_held_out(self) -> NDArray[np.float32]:
+        return predict(self.inputs.model, self.inputs.dataset.train.images[self.inputs.held_out])
+
+    def _on_held_out(self, runner: Any) -> Comparison:
+        train = self.inputs.dataset.train
+        outputs = runner.run(train.images[self.inputs.held_out])
+        return compare(self._keras_on_held_out, outputs, train.labels[self.inputs.held_out])
+
+    def _metadata(self, precision: Precision, packages: tuple[str, ...]) -> dict[str, str]:
+        """Return what a file says of itself; it is the same at every export of a model."""
+        record = self.inputs.record
+        return {
+            "model": self.inputs.name,
+            "precision": precision,
+            "labels": " ".join(LABELS),
+            "dataset": record["dataset"]["name"],
+            "weights_sha256": record["weights_sha256"],
+            "mnist_edge": __version__,
+            "versions": ", ".join(f"{name} {version}" for name, version in versions(packages).items()),
+        }
