@@ -35,6 +35,10 @@ class TuningResult:
     tried: tuple[dict[str, Any], ...]
 
 
+INTEGER = (Precision.INT8, Precision.INT16X8)
+"""The precisions in which activations are integers too."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What `export` is asked for. `calibration` is the representative dataset, uint8 `[N, 28, 28]`."""

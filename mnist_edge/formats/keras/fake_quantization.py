@@ -18,6 +18,14 @@ from mnist_edge.formats.keras.structure import run
 
 MOVES = {"Reshape", "Flatten", "Permute", "MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling2D", "ZeroPadding2D"}
 """Layers whose outputs are values of their inputs, so that nothing is rounded once more."""
+SIMPLE = {"Conv1D", "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "ReLU", "AveragePooling2D", "Add"}
+"""Layers of one operator, with its bias and activation."""
+MOVING = {
+    "Reshape", "Transpose", "MaxPool", "ConcatV2", "Pack", "Unpack", "StridedSlice", "Slice", "Split", "SplitV",
+    "Squeeze", "ExpandDims", "Identity", "Pad", "PadV2", "MirrorPad", "GatherV2", "Cast", "Tile", "Fill",
+    "ZerosLike", "BroadcastTo", "Conv2D", "DepthwiseConv2dNative", "MatMul",
+}  # fmt: skip
+"""TensorFlow's operators that move numbers, or whose output is rounded after its bias."""
 FUSED = {"linear", "relu", "relu6", "softmax"}
 """Activations that a runtime computes with the layer before it, or in float."""
 
@@ -31,11 +39,11 @@ def int8_cost(model: Any, pixels: NDArray[np.float32], others: NDArray[np.float3
         others: training images on which the cost is measured, of the same form.
     """
     whole = folded(model)
-    observer = _Observer()
+    observer = _Observer(len(pixels))
     run(whole, pixels, observer.call)
     exact = np.asarray(run(whole, others)).reshape(-1, 10)
     with _rounded_weights(whole):
-        rounded = np.asarray(run(whole, others, _Rounder(observer.ranges).call)).reshape(-1, 10)
+        rounded = np.asarray(run(whole, others, _Rounder(len(others), observer.ranges).call)).reshape(-1, 10)
     compared = compare(exact, rounded, exact.argmax(axis=1).astype(np.uint8))
     return {"int8_noise": float(compared.logit_noise), "int8_error": float(compared.logit_error)}
 
@@ -43,28 +51,44 @@ def int8_cost(model: Any, pixels: NDArray[np.float32], others: NDArray[np.float3
 class _Activations:
     """Calls layers, and hands each activation that an int8 file rounds to `_seen`, in the order of computation."""
 
-    def __init__(self) -> None:
-        self._position = 0
+    def __init__(self, count: int) -> None:
+        self._count, self._position = count, 0
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return what a layer gives, and its output before an activation that is an operator of its own."""
+        """Return what a layer gives."""
         activation = getattr(layer, "activation", None)
         name = str(getattr(activation, "__name__", "linear"))
-        if type(layer).__name__ in MOVES:
+        kind = type(layer).__name__
+        if kind in MOVES or kind == "Softmax":
             return layer(*args, **kwargs)
-        if type(layer).__name__ == "Softmax" or name.startswith("softmax"):
-            return self._before_softmax(layer, activation, args, kwargs)
-        if activation is None or name in FUSED or not hasattr(layer, "kernel") or type(layer).__name__ == "Activation":
+        if kind not in SIMPLE:
+            return self._inside(layer, args, kwargs)
+        if name.startswith("softmax"):
+            return activation(self._note(_linear(layer, args, kwargs)))
+        if name in FUSED:
             return self._note(layer(*args, **kwargs))
         return self._note(activation(self._note(_linear(layer, args, kwargs))))
 
-    def _before_softmax(self, layer: Any, activation: Any, args: Any, kwargs: Any) -> Any:
-        if hasattr(layer, "kernel"):
-            return activation(self._note(_linear(layer, args, kwargs)))
-        return layer(*args, **kwargs)
+    def _inside(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """Return what a layer of several operators gives, each of which rounds."""
+        from tensorflow.python.framework import op_callbacks
+
+        def callback(
+            kind: str | bytes, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
+        ) -> Any:
+            name = kind.decode() if isinstance(kind, bytes) else kind
+            if graph is not None or name in MOVING or name.startswith("FakeQuant"):
+                return None
+            return [self._note(output) for output in outputs]
+
+        op_callbacks.add_op_callback(callback)
+        try:
+            return layer(*args, **kwargs)
+        finally:
+            op_callbacks.remove_op_callback(callback)
 
     def _note(self, output: Any) -> Any:
-        if not hasattr(output, "dtype"):
+        if getattr(output, "dtype", None) != "float32" or tuple(output.shape[:1]) != (self._count,):
             return output
         self._position += 1
         return self._seen(self._position, output)
@@ -76,8 +100,8 @@ class _Activations:
 class _Observer(_Activations):
     """Keeps the range of each activation."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
         self.ranges: dict[int, tuple[float, float]] = {}
 
     def _seen(self, position: int, output: Any) -> Any:
@@ -89,8 +113,8 @@ class _Observer(_Activations):
 class _Rounder(_Activations):
     """Rounds each activation to 256 values of its range."""
 
-    def __init__(self, ranges: dict[int, tuple[float, float]]) -> None:
-        super().__init__()
+    def __init__(self, count: int, ranges: dict[int, tuple[float, float]]) -> None:
+        super().__init__(count)
         self._ranges = ranges
 
     def _seen(self, position: int, output: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge.core.errors import ConversionError
+
 Call = Callable[..., Any]
 """Takes a layer and the arguments that it is called with, and returns its output."""
 
@@ -89,6 +91,22 @@ def structure_digest(model: Any) -> str:
         config.pop("name", None)
         digest.update(f"{type(item.layer).__name__} {config} {item.sources}".encode())
     return digest.hexdigest()
+
+
+def check_int8(model: Any) -> None:
+    """Raise ConversionError where a network has a loop, which no converter computes in int8."""
+    loops = [item.layer for item in layer_calls(model) if _has_loop(item.layer)]
+    if loops:
+        kind, name = type(loops[0]).__name__, loops[0].name
+        raise ConversionError(
+            f"{kind} {name!r} runs in a loop, and no converter computes a loop in int8. Build it with unroll=True and "
+            "load the weights into it, or export --float32"
+        )
+
+
+def _has_loop(layer: Any) -> bool:
+    inner = getattr(layer, "forward_layer", None) or layer
+    return hasattr(inner, "unroll") and not inner.unroll
 
 
 def black_image() -> Any:

@@ -11,8 +11,9 @@ from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
 from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.core.system import RuntimePackages
-from mnist_edge.formats.base import Format, Request
+from mnist_edge.formats.base import INTEGER, Format, Request
 from mnist_edge.formats.inspection import Description, Trace
+from mnist_edge.formats.keras.structure import check_int8
 from mnist_edge.formats.onnx import inspect, trace
 from mnist_edge.formats.onnx.convert import convert
 from mnist_edge.formats.onnx.quantize import LAYERS, METHODS
@@ -51,6 +52,8 @@ class Onnx(Format):
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with tf2onnx, clean the graph, and store or quantize it as the precision says."""
         contract = self.contract(request.precision, request.io)
+        if request.precision in INTEGER:
+            check_int8(model)
         require("onnx", "onnx", "exporting ONNX")
         require("onnxruntime", "onnxruntime", "exporting ONNX")
         for traced_batch in dict.fromkeys((1, request.io.batch)):

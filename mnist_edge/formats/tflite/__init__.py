@@ -7,8 +7,9 @@ from typing import Any
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
-from mnist_edge.formats.base import Format, Request
+from mnist_edge.formats.base import INTEGER, Format, Request
 from mnist_edge.formats.inspection import Description, Trace
+from mnist_edge.formats.keras.structure import check_int8
 from mnist_edge.formats.runner import ANY, Images, takes_batches
 from mnist_edge.formats.tflite import graph, inspect, trace
 from mnist_edge.formats.tflite.convert import convert, layer_count
@@ -51,6 +52,8 @@ class TFLite(Format):
         import zipfile
 
         contract = self.contract(request.precision, request.io)
+        if request.precision in INTEGER:
+            check_int8(model)
         names = contract.input.name, contract.output.name
         # a fixed batch is traced as it is, any batch as a batch of 1 where that works
         attempts = (1, None) if request.io.batch is None else (request.io.batch,)

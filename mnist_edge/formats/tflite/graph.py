@@ -19,7 +19,7 @@ def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> byt
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
     model = utils.read_model_from_bytearray(bytearray(content))
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]  # others are the bodies of loops
     names: dict[int, str] = {graph.inputs[0]: io_names[0], graph.outputs[0]: io_names[1]}
     counts: Counter[str] = Counter()
     for operator in graph.operators:
@@ -45,7 +45,7 @@ def layers(content: bytes) -> list[str]:
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
     model = utils.read_model_from_bytearray(bytearray(content))
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]  # others are the bodies of loops
     return [
         graph.tensors[operator.outputs[0]].name.decode()
         for operator in graph.operators
@@ -58,7 +58,7 @@ def cut_logits(content: bytes, least: float) -> bytes:
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
     model = utils.read_model_from_bytearray(bytearray(content))
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]  # others are the bodies of loops
     kinds = [utils.opcode_to_name(model, operator.opcodeIndex) for operator in graph.operators]
     last = len(kinds) - (2 if kinds[-1] == "SOFTMAX" else 1)
     logits = graph.tensors[graph.operators[last].outputs[0]].quantization
