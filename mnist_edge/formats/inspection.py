@@ -97,6 +97,11 @@ class Trace:
     channels_first: bool = False
 
 
+def kinds_in(text: str) -> frozenset[str]:
+    """Return the kinds of operators that a text lists."""
+    return frozenset(text.split())
+
+
 def _counted(kinds: tuple[str, ...]) -> str:
     return ", ".join(f"{kind} ×{count}" if count > 1 else kind for kind, count in Counter(kinds).items()) or "none"
 

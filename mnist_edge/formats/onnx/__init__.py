@@ -15,6 +15,7 @@ from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.onnx import inspect, trace
 from mnist_edge.formats.onnx.convert import convert
+from mnist_edge.formats.onnx.operators import runtime_operators
 from mnist_edge.formats.onnx.quantize import METHODS
 from mnist_edge.formats.onnx.runtime import Runner, session, unoptimized
 from mnist_edge.formats.runner import Images
@@ -72,14 +73,15 @@ class Onnx(Format):
         """Read any ONNX file, and the operators of the graph that ONNX Runtime makes of it."""
         import tempfile
 
-        require("onnx", "onnx", f"reading {path.name}")
+        onnx = require("onnx", "onnx", f"reading {path.name}")
         described = inspect.describe(path)
         if self.missing():
             return described
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
             session(path, optimized_model_filepath=str(optimized))
-            return replace(described, runtime_operators=inspect.runtime_operators(optimized))
+            graph = onnx.load(optimized, load_external_data=False).graph
+            return replace(described, runtime_operators=runtime_operators(graph))
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the graph as it stands in the file, without optimizations, and keep every tensor."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, tensor_text
+from mnist_edge.formats.inspection import Description, Operator, tensor_text
+from mnist_edge.formats.onnx.operators import nodes
 
 # The newest opset and IR version that each release of ONNX Runtime reads, from its compatibility page.
 RELEASES = (
@@ -24,24 +25,6 @@ RELEASES = (
     ("1.17", 20, 9),
     ("1.18", 21, 10),
 )
-INT8 = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"} | {
-    "MatMulIntegerToFloat",
-    "NhwcMaxPool",
-    "QLinearAdd",
-    "QLinearSoftmax",
-}
-DATA_MOVEMENT = {
-    "Reshape",
-    "Transpose",
-    "Cast",
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "Flatten",
-} | {
-    "ReorderInput",
-    "ReorderOutput",
-}
 
 
 def describe(path: Path) -> Description:
@@ -66,7 +49,7 @@ def describe(path: Path) -> Description:
     if not graph.node:
         raise ArtifactError(f"{path} is not an ONNX file: it has no graph.")
     opsets = {item.domain or "ai.onnx": item.version for item in proto.opset_import}
-    counts = Counter((node.op_type, node.domain) for node in graph.node)
+    counts = Counter((node.op_type, node.domain) for node in nodes(graph))
     weights = sum(_bytes(tensor) for tensor in graph.initializer)
     metadata = {item.key: item.value for item in proto.metadata_props}
     metadata_bytes = sum(len(key) + len(value) for key, value in metadata.items())
@@ -88,19 +71,6 @@ def describe(path: Path) -> Description:
         oldest=oldest(opsets.get("ai.onnx", 0), proto.ir_version),
         metadata=metadata,
         external_files=external,
-    )
-
-
-def runtime_operators(path: Path) -> RuntimeOperators:
-    """Return the operators that ONNX Runtime runs; `path` is the optimized model that it wrote."""
-    import onnx
-
-    kinds = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
-    return RuntimeOperators(
-        int8=tuple(kind for kind in kinds if kind in INT8),
-        other=tuple(kind for kind in kinds if kind not in INT8 | DATA_MOVEMENT),
-        data_movement=tuple(kind for kind in kinds if kind in DATA_MOVEMENT),
-        note="",
     )
 
 
