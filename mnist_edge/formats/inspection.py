@@ -58,7 +58,8 @@ class Description:
     """What `inspect` shows of any file.
 
     `macs` are multiply-accumulates for one image, `sizes` are bytes by part, `oldest` is the oldest runtime that loads
-    the file. `runtime_operators` is None where no runtime is installed; `external_files` hold weights outside the file.
+    the file. `runtime_operators` is None where no runtime is installed; `external_files` hold weights outside the file;
+    `refused` says why the installed runtime does not load it.
     """
 
     inputs: tuple[str, ...]
@@ -73,6 +74,7 @@ class Description:
     runtime_operators: RuntimeOperators | None = None
     footprint: Footprint | None = None
     external_files: tuple[str, ...] = ()
+    refused: str | None = None
 
 
 @dataclass(frozen=True)

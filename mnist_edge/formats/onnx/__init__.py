@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
+from mnist_edge.core.errors import ConversionError, RefusedError, UnsupportedPrecision
 from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.core.system import RuntimePackages
+from mnist_edge.core.text import one_line
 from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.onnx import inspect, trace
@@ -62,7 +63,7 @@ class Onnx(Format):
                 proto.metadata_props.add(key=key, value=value)
             onnx.checker.check_model(proto, full_check=True)
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)
             raise ConversionError(
                 f"the model could not be converted to ONNX {request.precision} ({reason})."
             ) from error
@@ -79,7 +80,10 @@ class Onnx(Format):
             return described
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
-            session(path, optimized_model_filepath=str(optimized))
+            try:
+                session(path, optimized_model_filepath=str(optimized))
+            except RefusedError as error:
+                return replace(described, refused=str(error))
             graph = onnx.load(optimized, load_external_data=False).graph
             return replace(described, runtime_operators=runtime_operators(graph))
 

@@ -41,15 +41,15 @@ def _described(path: Path, metadata_name: str) -> Description:
     schema = _schema()
     content = path.read_bytes()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
+    numbers = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    codes = [(_kind(code, numbers), code.version) for code in model.operatorCodes]
     graph = model.subgraphs[0]
     weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    counts = Counter((names.get(codes[op.opcodeIndex][0], "?"), codes[op.opcodeIndex][1]) for op in graph.operators)
+    counts = Counter(codes[op.opcodeIndex] for op in graph.operators)
     metadata = _metadata(path, metadata_name)
     zipped = sum(len(key) + len(value) for key, value in metadata.items())
-    layers = [op for op in graph.operators if names.get(codes[op.opcodeIndex][0]) in LAYERS]
+    layers = [op for op in graph.operators if codes[op.opcodeIndex][0] in LAYERS]
     return Description(
         inputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.inputs),
         outputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.outputs),
@@ -63,6 +63,13 @@ def _described(path: Path, metadata_name: str) -> Description:
         oldest=_oldest(model),
         metadata=metadata,
     )
+
+
+def _kind(code: Any, names: dict[int, str]) -> str:
+    """Return the kind of an operator: a name of TensorFlow Lite's, or a custom operator's own."""
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    kind = names.get(number, f"number {number}")
+    return (code.customCode or b"?").decode(errors="replace") if kind == "CUSTOM" else kind
 
 
 def runtime_operators(opened: Any) -> RuntimeOperators:
