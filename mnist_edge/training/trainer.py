@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.errors import ModelError
-from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
 from mnist_edge.core.optional import require_keras, silenced, versions
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits, split
+from mnist_edge.formats.keras.files import digest
 from mnist_edge.formats.keras.model import check_shapes, load_model, predict, scaled
 from mnist_edge.training.recipes import Recipe, find_recipe
 from mnist_edge.training.store import Trained, weights_digest
@@ -147,7 +147,7 @@ def adopt(source: Path | Any, dataset: Dataset) -> Trained:
     """Take over a Keras model of the user's own: 28×28×1 in, 10 classes out, probabilities or logits.
 
     Args:
-        source: a `.keras` file, loaded in safe mode, or a model in memory.
+        source: a file or folder that `load_any` takes, loaded in safe mode, or a model in memory.
         dataset: for calibration, and to say how good the model is.
 
     Raises:
@@ -171,7 +171,7 @@ def adopt(source: Path | Any, dataset: Dataset) -> Trained:
     record = {
         "schema": SCHEMA,
         "recipe": None,
-        "taken_from": {"file": path.name, "sha256": sha256(path)} if path else None,
+        "taken_from": {"file": path.name, "sha256": digest(path)} if path else None,
         "split": _split_record(len(dataset.train), 0, None, None),
         "dataset": dataset_record(dataset),
         "test": evaluate(model, dataset.test),

@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.errors import ArtifactError, ConversionError
-from mnist_edge.core.optional import require_keras, silenced
+from mnist_edge.core.optional import silenced
 from mnist_edge.formats.inspection import Kernel, Trace
+from mnist_edge.formats.keras.files import load_any
 from mnist_edge.formats.keras.signature import without_softmax
 from mnist_edge.formats.runner import Images, Probabilities
 
 BATCH = 1000
 LOGITS = "logits"
 LAYOUTS = {4: "HWIO", 2: "IO"}
-DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, ImportError)
-"""What Keras raises on an archive of its form with other content."""
 
 
 def scaled(images: Images) -> Probabilities:
@@ -40,25 +39,14 @@ def predict_pixels(model: Any, pixels: Probabilities) -> Probabilities:
 
 
 def load_model(path: Path) -> Any:
-    """Load a `.keras` file in safe mode.
+    """Load a Keras model, in safe mode, from any file that `load_any` takes.
 
     Raises:
         ArtifactError: it is missing, damaged, or not 28×28×1 in and ten probabilities out.
         MissingRuntime: TensorFlow is not installed.
     """
-    import zipfile
-    import zlib
-
-    keras = require_keras(f"reading {path.name}")
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise ArtifactError(f"{path} is not a Keras model: it is not a .keras zip file.")
-    try:
-        with silenced():
-            model = keras.models.load_model(path, compile=False)
-        check_shapes(model, str(path))
-    except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
+    model = load_any(path)
+    check_shapes(model, str(path))
     return model
 
 
