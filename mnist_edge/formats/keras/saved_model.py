@@ -32,8 +32,9 @@ def load_saved_model(path: Path) -> Any:
             loaded = tf.saved_model.load(str(path))
             function = _signature(path, loaded.signatures)
             source, sink, graph = _frozen(tf, path, function)
-            graph, weights = _split(tf, graph)
             sink, last = _before_softmax(graph, sink)
+            graph = tf.compat.v1.graph_util.extract_sub_graph(graph, [sink.partition(":")[0]])
+            graph, weights = _split(tf, graph)
             image = keras.Input(batch_shape=source.shape.as_list(), dtype=source.dtype.name)
             layer = frozen_graph()(
                 base64.b64encode(graph.SerializeToString(deterministic=True)).decode(),
@@ -113,6 +114,22 @@ def _before_softmax(graph: Any, sink: str) -> tuple[str, str]:
     return logits if ":" in logits else f"{logits}:0", node.op
 
 
+def _copy(node: Any) -> Any:
+    """Return a node that stays when its graph changes."""
+    return type(node).FromString(node.SerializeToString())
+
+
+def _remove(graph: Any, names: set[str]) -> None:
+    """Remove the nodes that stand for what is fed, which XLA cannot compile."""
+    kept = [_copy(node) for node in graph.node if node.name not in names]
+    del graph.node[:]
+    for node in kept:
+        inputs = [name for name in node.input if not (name.startswith("^") and name[1:] in names)]
+        del node.input[:]
+        node.input.extend(inputs)
+    graph.node.extend(kept)
+
+
 @functools.cache
 def frozen_graph() -> Any:
     """Return the layer's class; Keras knows it by its name from then on."""
@@ -131,12 +148,12 @@ def frozen_graph() -> Any:
             self.activation = keras.activations.get(activation) if activation else None
             content = base64.b64decode(graph)
             proto = tf.compat.v1.GraphDef.FromString(content)
-            constants = [node for node in proto.node if "weight" in node.attr]
+            constants = [_copy(node) for node in proto.node if "weight" in node.attr]
             for node in constants:
                 shape = [size.size for size in node.attr["shape"].shape.dim]
                 kind = tf.as_dtype(node.attr["dtype"].type).name
                 self.add_weight(shape=shape, dtype=kind, initializer="zeros", trainable=False, autocast=False)
-                node.attr.pop("weight")
+            _remove(proto, {self.ends[0].partition(":")[0], *(node.name for node in constants)})
             self._digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
             self.add_weight(shape=(32,), dtype="uint8", initializer=self._initial, trainable=False, autocast=False)
 
