@@ -25,6 +25,7 @@ DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeE
 """What Keras raises on a file of its form with other content."""
 AS_SAVED_MODEL = "save it as a SavedModel (Keras 3: model.export('folder'), Keras 2: model.save('folder'))"
 UNKNOWN = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown [\w ]+: '([^']+)'")
+NEWER = re.compile(r"Could not deserialize '(keras\.[\w.]+)' because it is not")
 
 
 def load_any(path: Path, custom: Path | None = None) -> Any:
@@ -63,6 +64,8 @@ def load_any(path: Path, custom: Path | None = None) -> Any:
             raise CustomCodeNeeded(
                 f"{path} needs {name}, which is not Keras's own. Give the Python file that defines it with --custom."
             ) from error
+        if newer := NEWER.search(str(error)):
+            reason = f"Keras {keras.__version__} has no {newer[1]}; the Keras that saved it has"
         raise ArtifactError(f"{path} is not a Keras model that can be read ({one_line(reason)}).") from error
 
 

@@ -164,7 +164,7 @@ def frozen_graph() -> Any:
                 )[0]
 
             compiled = tf.function(imported, autograph=False)
-            self._run = lambda image: (compiled if tf.executing_eagerly() else imported)(image)
+            self._run: Any = lambda image: (compiled if tf.executing_eagerly() else imported)(image)
 
         def _initial(self, shape: Any, dtype: Any = None) -> Any:
             return tf.constant(self._digest, dtype)
@@ -178,4 +178,5 @@ def frozen_graph() -> Any:
             activation = self.activation and keras.activations.serialize(self.activation)
             return {**super().get_config(), "graph": self.graph, "ends": self.ends, "activation": activation}
 
-    return keras.saving.register_keras_serializable(package="mnist_edge")(FrozenGraph)
+    register: Any = keras.saving.register_keras_serializable(package="mnist_edge")
+    return register(FrozenGraph)
