@@ -76,7 +76,12 @@ def precision_options(function: Any) -> Any:
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call takes.")
 @click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
-@click.option("--from", "own", type=PATH, help="Export this model of yours: .keras, .h5, SavedModel folder.")
+@click.option(
+    "--from",
+    "own",
+    type=PATH,
+    help="Export this .keras, .h5 or SavedModel of yours, not --model; it takes pixels / 255.",
+)
 @custom_option
 @click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
 @click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")

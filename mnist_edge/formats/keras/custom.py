@@ -1,6 +1,5 @@
 """Runs a Python file of the user's own that defines the layers and functions of a Keras model."""
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +42,8 @@ def registered() -> tuple[Path, ...]:
 
 def _run(path: Path) -> ModuleType:
     """Return the module that a Python file makes; it may import its neighbours. Raises ModelError."""
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} is not a Python file. --custom takes the one with the model's own layers.")

@@ -1,10 +1,7 @@
 """Loads a Keras model from whatever Keras has ever saved it as; safe mode stays on."""
 
-import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +69,7 @@ def load_any(path: Path, custom: Path | None = None) -> Any:
 @contextmanager
 def _readable(path: Path) -> Iterator[Path]:
     """Yield a file that Keras 3 reads: this one, or a copy with the ending and the words that Keras 3 expects."""
+    import tempfile  # inside functions, like all of the standard library that running a file can do without
     import zipfile
 
     if not path.is_file():
@@ -121,6 +119,8 @@ def _config_of_zip(path: Path) -> Any:
 
 
 def _rewrite_hdf5(path: Path, copy: Path, config: str) -> None:
+    import shutil
+
     import h5py
 
     shutil.copyfile(path, copy)
@@ -162,6 +162,8 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a model file; of a folder, that of its files' names and digests."""
     if path.is_file():
         return sha256(path)
+    import hashlib
+
     total = hashlib.sha256()
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
         total.update(f"{file.relative_to(path).as_posix()} {sha256(file)}\n".encode())

@@ -1,6 +1,5 @@
 """Puts the architecture that Keras 2 saved into the words of Keras 3."""
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +65,8 @@ def _module(module: str, kind: str) -> str:
 
 
 def _without_dropped(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    import inspect
+
     import keras
 
     made = getattr(keras.layers, kind, None)

@@ -1,8 +1,6 @@
 """Takes over a SavedModel: its graph becomes a layer that a `.keras` file can hold, with its constants as weights."""
 
-import base64
 import functools
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,8 @@ def load_saved_model(path: Path) -> Any:
     Raises:
         ArtifactError: it cannot be read, or has not one input and one output.
     """
+    import base64
+
     import keras
     import tensorflow as tf
 
@@ -133,6 +133,9 @@ def _remove(graph: Any, names: set[str]) -> None:
 @functools.cache
 def frozen_graph() -> Any:
     """Return the layer's class; Keras knows it by its name from then on."""
+    import base64
+    import hashlib
+
     import keras
     import tensorflow as tf
 
