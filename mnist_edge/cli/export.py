@@ -11,11 +11,13 @@ from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
     NameOf,
+    custom_option,
     data_option,
     json_option,
     load_dataset,
     model_option,
     out_option,
+    run_custom,
     seed_option,
     verbose_option,
 )
@@ -74,7 +76,8 @@ def precision_options(function: Any) -> Any:
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call takes.")
 @click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
-@click.option("--from", "own", type=PATH, help="Export this Keras model of yours, not --model.")
+@click.option("--from", "own", type=PATH, help="Export this .keras, .h5 or SavedModel of yours, not --model.")
+@custom_option
 @click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
 @click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")
 @click.option(
@@ -96,6 +99,7 @@ def command(
     data: Path | None,
     out: Path,
     own: Path | None,
+    custom: Path | None,
     seed: int,
     max_drop: float | None,
     tune: str | None,
@@ -120,12 +124,13 @@ def command(
     from mnist_edge.export.tuning import Budget
 
     _check_own_options(own)
-    folder = out / (options["name"] or own.stem if own else model)
+    folder = out / (options["name"] or _name(own) if own else model)
     plan = _plan(options)
     budget = None
     if max_drop is not None or tune:
         _check_tuning(plan, tune)
         budget = Budget(DEFAULT_MAX_DROP if max_drop is None else max_drop, by_latency=tune is not None)
+    run_custom(custom)
     dataset = load_dataset(data)
     trained = _own_model(folder, own, dataset, options) if own else _recipe_model(folder, model, dataset, seed)
 
@@ -198,6 +203,12 @@ def _check_own_options(own: Path | None) -> None:
     if given := [f"--{flags.get(name, name)}" for name in ignored if _typed(name)]:
         why = "--from brings a trained model" if own else "they are of a model of yours, which --from names"
         raise click.UsageError(f"leave out {', '.join(given)}: {why}.")
+
+
+def _name(own: Path) -> str:
+    """Return the name that a model of the user's own gets: its file's without the ending, or its folder's."""
+    folder = own.parent if own.name == "saved_model.pb" else own
+    return folder.resolve().name if folder.is_dir() else own.stem
 
 
 def _own_model(folder: Path, own: Path, dataset: "Dataset", options: dict[str, Any]) -> "Trained":

@@ -54,6 +54,9 @@ tolerance_option = click.option(
     metavar="NAME=LIMIT",
     help="A limit of your own: drop=0.05, int8.steps=1 (also in [tool.mnist-edge.parity] of pyproject.toml).",
 )
+custom_option = click.option(
+    "--custom", type=PATH, metavar="FILE.py", help="A Python file with the model's own layers and functions; it is run."
+)
 json_option = click.option("--json", is_flag=True, help="Print JSON for a machine instead of tables.")
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
 
@@ -115,6 +118,15 @@ def load_dataset(path: Path | None) -> "Dataset":
     if not dataset.genuine:
         info(f"Note: {dataset.source} is {dataset.name}; accuracy floors do not apply.")
     return dataset
+
+
+def run_custom(path: Path | None) -> None:
+    """Run the user's Python file with a model's own layers, where one is given and Keras is here to use them."""
+    from mnist_edge.formats.keras import FORMAT
+    from mnist_edge.formats.keras.custom import register
+
+    if path is not None and FORMAT.missing() is None:
+        register(path)
 
 
 def named_dataset(path: Path | None) -> "Dataset | None":

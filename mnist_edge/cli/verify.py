@@ -10,10 +10,12 @@ from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
     check_used,
+    custom_option,
     json_option,
     local_data_option,
     named_dataset,
     overrides,
+    run_custom,
     tolerance_option,
     verbose_option,
 )
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--matrix", is_flag=True, help="Show on how many images every two files differ.")
 @click.option("--layers", is_flag=True, help="Show the error of each layer against Keras, the worst first.")
 @click.option("--junit", type=PATH, metavar="FILE", help="Write the verdicts as JUnit XML too.")
+@custom_option
 @json_option
 @verbose_option
 @click.pass_context
@@ -49,6 +52,7 @@ def command(
     matrix: bool,
     layers: bool,
     junit: Path | None,
+    custom: Path | None,
     json: bool,
 ) -> None:
     """Check that every exported file gives Keras's predictions; exit 1 where one does not.
@@ -66,6 +70,7 @@ def command(
     from mnist_edge.report import junit as report_junit
     from mnist_edge.report.verify_tables import layers_table, matrix_table, verify_table
 
+    run_custom(custom)
     if reference is None:
         report = _verify_folder(target, data, precision, tolerance, images)
     else:

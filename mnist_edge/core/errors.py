@@ -6,7 +6,9 @@
     ├── ModelError            no such recipe, or a Keras model that cannot be used
     ├── FolderError           an export folder without a manifest, or with a damaged one
     ├── ArtifactError         an exported file is missing, truncated or foreign
-    │   └── IntegrityError    its SHA-256 is not the manifest's
+    │   ├── IntegrityError    its SHA-256 is not the manifest's
+    │   ├── RefusedError      the installed runtime does not load it
+    │   └── CustomCodeNeeded  a Keras model has layers or functions that are not Keras's own
     ├── UnsupportedPrecision  this format cannot hold that precision
     ├── ConversionError       a converter failed, or broke the contract
     ├── ToleranceError        a limit of verify that does not exist, or is no number
@@ -46,6 +48,14 @@ class ArtifactError(MnistEdgeError):
 
 class IntegrityError(ArtifactError):
     """A file's SHA-256 is not the one in the manifest."""
+
+
+class RefusedError(ArtifactError):
+    """The installed runtime does not load a file: it is too new, or has operators of another library."""
+
+
+class CustomCodeNeeded(ArtifactError):
+    """A Keras model has layers or functions that are not Keras's own, and their code was not given."""
 
 
 class UnsupportedPrecision(MnistEdgeError):

@@ -14,6 +14,7 @@ from mnist_edge import __version__
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.optional import installed
 from mnist_edge.core.system import System
+from mnist_edge.core.text import one_line
 from mnist_edge.formats import FORMATS
 
 DISTRIBUTION = "mnist-edge"
@@ -120,4 +121,4 @@ def reason(stderr: str) -> str:
     if match := re.search(r"No matching distribution found for (\S+)", stderr):
         return f"there is no wheel of {match.group(1)}."
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines()
-    return f"pip failed: {lines[-1][:300] if lines else 'no message'}"
+    return f"pip failed: {one_line(lines[-1]) if lines else 'no message'}"

@@ -18,6 +18,7 @@ import numpy as np
 
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.reference import KerasVariation
+from mnist_edge.formats.keras.custom import register, registered
 from mnist_edge.formats.keras.fake_quantization import int8_cost
 from mnist_edge.formats.keras.model import load_model, predict, scaled
 from mnist_edge.formats.runner import Images
@@ -43,6 +44,7 @@ def measuring(path: Path, model: Any, images: Images, others: Images) -> Iterato
         inputs = Path(name) / "inputs.npz"
         np.savez(inputs, images=images, others=others, outputs=predict(model, images))
         command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(inputs)]
+        command += map(str, registered())
         environment = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
         child = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
@@ -116,4 +118,6 @@ def _float16_rounding(model: Any, pixels: Any, exact: Any) -> float:
 
 
 if __name__ == "__main__":
+    for custom in sys.argv[3:]:
+        register(Path(custom))
     print(json.dumps(measure(load_model(Path(sys.argv[1])), Path(sys.argv[2]))))

@@ -58,7 +58,8 @@ class Description:
     """What `inspect` shows of any file.
 
     `macs` are multiply-accumulates for one image, `sizes` are bytes by part, `oldest` is the oldest runtime that loads
-    the file. `runtime_operators` is None where no runtime is installed; `external_files` hold weights outside the file.
+    the file. `runtime_operators` is None where no runtime is installed; `external_files` hold weights outside the file;
+    `refused` says why the installed runtime does not load it.
     """
 
     inputs: tuple[str, ...]
@@ -73,6 +74,7 @@ class Description:
     runtime_operators: RuntimeOperators | None = None
     footprint: Footprint | None = None
     external_files: tuple[str, ...] = ()
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Trace:
     kernels: tuple[Kernel, ...]
     tensors: tuple[tuple[str, NDArray[np.float32]], ...]
     channels_first: bool = False
+
+
+def kinds_in(text: str) -> frozenset[str]:
+    """Return the kinds of operators that a text lists."""
+    return frozenset(text.split())
 
 
 def _counted(kinds: tuple[str, ...]) -> str:

@@ -150,11 +150,17 @@ def description_table(name: str, described: Description) -> RenderableType:
         f"{described.parameters:,} parameters, {described.macs:,} multiply-accumulates for one image",
         "size: " + ", ".join(f"{part} {size(count)}" for part, count in described.sizes.items()),
         f"oldest runtime: {described.oldest}",
-        f"executed here: {described.runtime_operators or 'no runtime is installed'}",
+        f"executed here: {_executed(described)}",
         *([f"takes {described.footprint}"] if described.footprint else []),
         *(f"{key}: {value}" for key, value in metadata.items()),
     ]
     return Group(rows, Text("\n".join(lines)))
+
+
+def _executed(described: Description) -> str:
+    if described.refused:
+        return f"nothing: {described.refused}"
+    return str(described.runtime_operators or "no runtime is installed")
 
 
 def _contract_line(metadata: dict[str, str]) -> str | None:

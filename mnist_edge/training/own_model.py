@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.errors import ModelError
-from mnist_edge.core.files import sha256
 from mnist_edge.core.optional import require_keras, silenced
+from mnist_edge.core.text import one_line
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.keras.adapt import RANGES, SHAPES, adapt, original_input
-from mnist_edge.formats.keras.model import predict, read_model
+from mnist_edge.formats.keras.files import digest, load_any
+from mnist_edge.formats.keras.model import predict
 from mnist_edge.formats.keras.structure import structure_digest
 from mnist_edge.formats.runner import softmax
 from mnist_edge.training.store import Trained
@@ -65,8 +66,7 @@ def take_over(model: Any, name: str, digits: Digits, options: OwnModelOptions = 
         with silenced():
             candidates = {item: adapt(model, shape, item, position) for item in ranges}
     except (ValueError, TypeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"the layers of {name} cannot be put together again ({reason}).") from error
+        raise ModelError(f"the layers of {name} cannot be put together again ({one_line(error)}).") from error
     pixel_range = options.pixel_range
     if pixel_range is None:
         pixel_range, note = _find_range({item: own for item, (own, _) in candidates.items()}, digits)
@@ -80,7 +80,7 @@ def adopt(source: Path | Any, dataset: Dataset, options: OwnModelOptions = OwnMo
     """Take over a Keras model of the user's own: one 28×28 image in, ten classes out.
 
     Args:
-        source: a `.keras` file, loaded in safe mode, or a model in memory.
+        source: a file or folder that `load_any` takes, loaded in safe mode, or a model in memory.
         dataset: for calibration, and to say how good the model is.
         options: what the user says of the model.
 
@@ -91,11 +91,11 @@ def adopt(source: Path | Any, dataset: Dataset, options: OwnModelOptions = OwnMo
     require_keras("taking over a model")
     path = source if isinstance(source, Path) else None
     name = str(path or "the model")
-    own = take_over(read_model(path) if path else source, name, dataset.train, options)
+    own = take_over(load_any(path) if path else source, name, dataset.train, options)
     record = {
         "schema": SCHEMA,
         "recipe": None,
-        "taken_from": {"file": path.name, "sha256": sha256(path)} if path else None,
+        "taken_from": {"file": path.name, "sha256": digest(path)} if path else None,
         "pixel_range": own.pixel_range,
         "notes": list(own.notes),
         "structure_sha256": structure_digest(own.model),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.errors import ArtifactError, FolderError, ModelError
+from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, ModelError
 from mnist_edge.core.files import DAMAGED, atomic_write, write_json
 from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TRAINING, VERIFY
 from mnist_edge.core.manifest import Manifest
@@ -81,6 +81,8 @@ def load(folder: Path) -> Trained:
     record = _record(folder)
     try:
         model = load_model(folder / MODEL)
+    except CustomCodeNeeded:
+        raise
     except ArtifactError as error:
         raise ModelError(f"{error} {_advice(folder)}") from error
     if weights_digest(model) != record["weights_sha256"]:

@@ -6,7 +6,7 @@ Reads only the manifest and its files; the dataset and TensorFlow are used where
 from pathlib import Path
 
 from mnist_edge.core.contract import Contract, Precision
-from mnist_edge.core.errors import ArtifactError, FolderError, MissingRuntime
+from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, MissingRuntime
 from mnist_edge.core.files import sha256
 from mnist_edge.core.folder import MODEL, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
@@ -198,7 +198,12 @@ def _keras_model(path: Path, golden: Reference) -> tuple[KerasModel | None, str]
         return None, f"{MODEL} is not here"
     if missing := KERAS.missing():
         return None, missing
-    return KerasModel(path, golden.images), ""
+    keras_model = KerasModel(path, golden.images)
+    try:
+        _ = keras_model.model
+    except CustomCodeNeeded as error:
+        return None, str(error)
+    return keras_model, ""
 
 
 def _floor(manifest: Manifest) -> tuple[Check, ...]:

@@ -114,12 +114,18 @@ class CArray(Format):
         parts = {"weights": description.sizes["weights"], "graph": len(content) - description.sizes["weights"]}
         runs = description.runtime_operators and replace(description.runtime_operators, note=RUNTIME)
         missing = self.missing() is not None
+        footprint, refused = None, None
+        try:
+            footprint = None if missing else self.platform.footprint(path)
+        except ArtifactError as error:
+            refused, runs = str(error), None
         return replace(
             description,
             sizes={**parts, "C text": path.stat().st_size - len(content)},
             metadata={key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
             runtime_operators=None if missing else runs,
-            footprint=None if missing else self.platform.footprint(path),
+            footprint=footprint,
+            refused=refused,
         )
 
     def trace(self, path: Path, images: Images) -> Trace:

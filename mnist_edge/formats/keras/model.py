@@ -7,12 +7,11 @@ from typing import Any, Self
 import numpy as np
 
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.core.optional import require_keras, silenced
+from mnist_edge.core.optional import silenced
+from mnist_edge.formats.keras.files import load_any
 from mnist_edge.formats.runner import Images, Probabilities
 
 BATCH = 1000
-DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, ImportError)
-"""What Keras raises on an archive of its form with other content."""
 
 
 def scaled(images: Images) -> Probabilities:
@@ -33,36 +32,15 @@ def predict_pixels(model: Any, pixels: Probabilities) -> Probabilities:
 
 
 def load_model(path: Path) -> Any:
-    """Load a model in the form of the contract.
+    """Load a model in the form of the contract, in safe mode.
 
     Raises:
         ArtifactError: it is missing, damaged, or not 28×28×1 in and ten probabilities out.
         MissingRuntime: TensorFlow is not installed.
     """
-    model = read_model(path)
+    model = load_any(path)
     check_shapes(model, str(path))
     return model
-
-
-def read_model(path: Path) -> Any:
-    """Load a `.keras` file of any shape, in safe mode.
-
-    Raises:
-        ArtifactError: it is missing or damaged.
-        MissingRuntime: TensorFlow is not installed.
-    """
-    import zipfile
-    import zlib
-
-    keras = require_keras(f"reading {path.name}")
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise ArtifactError(f"{path} is not a Keras model: it is not a .keras zip file.")
-    try:
-        with silenced():
-            return keras.models.load_model(path, compile=False)
-    except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
 
 
 def check_shapes(model: Any, name: str) -> None:

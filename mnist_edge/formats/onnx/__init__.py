@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
+from mnist_edge.core.errors import ConversionError, RefusedError, UnsupportedPrecision
 from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.core.system import RuntimePackages
+from mnist_edge.core.text import one_line
 from mnist_edge.formats.base import INTEGER, Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.keras.structure import check_int8
 from mnist_edge.formats.onnx import inspect, trace
 from mnist_edge.formats.onnx.convert import convert
+from mnist_edge.formats.onnx.operators import runtime_operators
 from mnist_edge.formats.onnx.quantize import LAYERS, METHODS
 from mnist_edge.formats.onnx.runtime import Runner, session, unoptimized
 from mnist_edge.formats.runner import ANY, Images, takes_batches
@@ -77,8 +79,7 @@ class Onnx(Format):
         except ConversionError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())
-            message = f"the model could not be converted to ONNX {request.precision} ({reason})."
+            message = f"the model could not be converted to ONNX {request.precision} ({one_line(error)})."
             raise ConversionError(message) from error
         return proto
 
@@ -92,14 +93,18 @@ class Onnx(Format):
         """Read any ONNX file, and the operators of the graph that ONNX Runtime makes of it."""
         import tempfile
 
-        require("onnx", "onnx", f"reading {path.name}")
+        onnx = require("onnx", "onnx", f"reading {path.name}")
         described = inspect.describe(path)
         if self.missing():
             return described
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
-            session(path, optimized_model_filepath=str(optimized))
-            return replace(described, runtime_operators=inspect.runtime_operators(optimized))
+            try:
+                session(path, optimized_model_filepath=str(optimized))
+            except RefusedError as error:
+                return replace(described, refused=str(error))
+            graph = onnx.load(optimized, load_external_data=False).graph
+            return replace(described, runtime_operators=runtime_operators(graph))
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the graph as it stands in the file, without optimizations, and keep every tensor."""

@@ -7,41 +7,10 @@ from typing import Any
 
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, tensor_text
-
-# The newest opset and IR version that each release of ONNX Runtime reads, from its compatibility page.
-RELEASES = (
-    ("1.0", 10, 5),
-    ("1.2", 11, 6),
-    ("1.3", 12, 7),
-    ("1.6", 13, 7),
-    ("1.8", 14, 7),
-    ("1.9", 15, 8),
-    ("1.11", 16, 8),
-    ("1.12", 17, 8),
-    ("1.14", 18, 8),
-    ("1.15", 19, 9),
-    ("1.17", 20, 9),
-    ("1.18", 21, 10),
-)
-INT8 = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"} | {
-    "MatMulIntegerToFloat",
-    "NhwcMaxPool",
-    "QLinearAdd",
-    "QLinearSoftmax",
-}
-DATA_MOVEMENT = {
-    "Reshape",
-    "Transpose",
-    "Cast",
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "Flatten",
-} | {
-    "ReorderInput",
-    "ReorderOutput",
-}
+from mnist_edge.core.text import one_line
+from mnist_edge.formats.inspection import Description, Operator, tensor_text
+from mnist_edge.formats.onnx.operators import nodes
+from mnist_edge.formats.onnx.releases import oldest
 
 
 def describe(path: Path) -> Description:
@@ -53,20 +22,19 @@ def describe(path: Path) -> Description:
         proto = onnx.load(path, load_external_data=False)
         external = _external_files(proto.graph)
         onnx.load_external_data_for_model(proto, str(path.parent))
-        shapes = _shapes(onnx.shape_inference.infer_shapes(proto).graph)
+        shapes = _shapes(_inferred(proto).graph)
     except (
         OSError,
         ValueError,
         DecodeError,
         onnx.checker.ValidationError,
-        onnx.shape_inference.InferenceError,
     ) as error:
-        raise ArtifactError(f"{path} is not an ONNX file that can be read ({error}).") from error
+        raise ArtifactError(f"{path} is not an ONNX file that can be read ({one_line(error)}).") from error
     graph = proto.graph
     if not graph.node:
         raise ArtifactError(f"{path} is not an ONNX file: it has no graph.")
     opsets = {item.domain or "ai.onnx": item.version for item in proto.opset_import}
-    counts = Counter((node.op_type, node.domain) for node in graph.node)
+    counts = Counter((node.op_type, node.domain) for node in nodes(graph))
     weights = sum(_bytes(tensor) for tensor in graph.initializer)
     metadata = {item.key: item.value for item in proto.metadata_props}
     metadata_bytes = sum(len(key) + len(value) for key, value in metadata.items())
@@ -91,27 +59,6 @@ def describe(path: Path) -> Description:
     )
 
 
-def runtime_operators(path: Path) -> RuntimeOperators:
-    """Return the operators that ONNX Runtime runs; `path` is the optimized model that it wrote."""
-    import onnx
-
-    kinds = [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
-    return RuntimeOperators(
-        int8=tuple(kind for kind in kinds if kind in INT8),
-        other=tuple(kind for kind in kinds if kind not in INT8 | DATA_MOVEMENT),
-        data_movement=tuple(kind for kind in kinds if kind in DATA_MOVEMENT),
-        note="",
-    )
-
-
-def oldest(opset: int, ir: int) -> str:
-    """Return the name of the oldest ONNX Runtime that reads an opset and IR version."""
-    for release, newest_opset, newest_ir in RELEASES:
-        if opset <= newest_opset and ir <= newest_ir:
-            return f"ONNX Runtime {release}, by its opset and IR version"
-    return f"an ONNX Runtime after {RELEASES[-1][0]}, by its opset and IR version"
-
-
 def _external_files(graph: Any) -> tuple[str, ...]:
     """Return the names of the other files in which initializers are stored."""
     entries = [entry for tensor in graph.initializer for entry in tensor.external_data]
@@ -123,9 +70,20 @@ def _since(kind: str, domain: str, opsets: dict[str, int]) -> int:
     import onnx
 
     opset = opsets.get(domain or "ai.onnx", 0)
-    if onnx.defs.has(kind, domain):
+    try:
         return int(onnx.defs.get_schema(kind, opset, domain).since_version)
-    return opset
+    except onnx.defs.SchemaError:
+        return opset
+
+
+def _inferred(proto: Any) -> Any:
+    """Return a model with the shapes of its tensors, as far as they can be known."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(proto)
+    except onnx.shape_inference.InferenceError:  # it is newer than this onnx, or wrong
+        return proto
 
 
 def _shapes(graph: Any) -> dict[str, list[int]]:
@@ -169,13 +127,15 @@ def _macs(graph: Any, shapes: dict[str, list[int]]) -> int:
 def _bytes(tensor: Any) -> int:
     from onnx import numpy_helper
 
-    return int(numpy_helper.to_array(tensor).nbytes)
+    return len(tensor.raw_data) or int(numpy_helper.to_array(tensor).nbytes)
 
 
 def _tensor_text(value: Any) -> str:
     import onnx
 
-    kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    number = value.type.tensor_type.elem_type
+    known = number in onnx.TensorProto.DataType.values()
+    kind = onnx.TensorProto.DataType.Name(number).lower() if known else f"type {number}"
     dims = value.type.tensor_type.shape.dim
     spec = TensorSpec(
         value.name, {"float": "float32"}.get(kind, kind), tuple(dim.dim_value or None for dim in dims), ""

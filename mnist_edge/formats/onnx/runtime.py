@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
-from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.errors import ArtifactError, RefusedError
 from mnist_edge.core.optional import require, silenced
+from mnist_edge.core.text import one_line
+from mnist_edge.formats.onnx.releases import refusal
 from mnist_edge.formats.runner import BatchRunner, check_io
 
 
@@ -34,7 +36,7 @@ class Runner(BatchRunner):
         try:
             output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
         except _ort_errors() as error:
-            raise ArtifactError(f"{self._path} does not run: {str(error).strip().splitlines()[0][:200]}") from error
+            raise ArtifactError(f"{self._path} does not run: {one_line(error)}") from error
         return output
 
     def invoke(self) -> None:
@@ -68,9 +70,8 @@ def session(path: Path, threads: int = 1, **settings: Any) -> Any:
         with silenced():
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _ort_errors() as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        runtime = f"ONNX Runtime {ort.__version__}"
-        raise ArtifactError(f"{path} is not an ONNX file that {runtime} loads ({reason}).") from error
+        runtime, reason = f"ONNX Runtime {ort.__version__}", refusal(str(error))
+        raise RefusedError(f"{path} is not an ONNX file that {runtime} loads ({reason}).") from error
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
+from mnist_edge.core.errors import ArtifactError, ConversionError, RefusedError, UnsupportedPrecision
 from mnist_edge.formats.base import INTEGER, Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.keras.structure import check_int8
@@ -76,8 +76,12 @@ class TFLite(Format):
 
     def describe(self, path: Path) -> Description:
         """Read any TFLite file, and the operators that the installed runtime runs."""
-        opened = interpreter(path) if self.missing() is None else None
-        described = inspect.describe(path, METADATA)
+        opened = refused = None
+        try:
+            opened = interpreter(path) if self.missing() is None else None
+        except RefusedError as error:
+            refused = str(error)
+        described = replace(inspect.describe(path, METADATA), refused=refused)
         return described if opened is None else replace(described, runtime_operators=inspect.runtime_operators(opened))
 
     def trace(self, path: Path, images: Images) -> Trace:

@@ -12,9 +12,19 @@ from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.optional import installed, pip_install, require
-from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, tensor_text
+from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, kinds_in, tensor_text
 
-DATA_MOVEMENT = {"RESHAPE", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "CAST"}
+DATA_MOVEMENT = kinds_in("""
+QUANTIZE DEQUANTIZE CAST BITCAST DENSIFY RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE PACK UNPACK CONCATENATION SPLIT SPLIT_V
+SLICE STRIDED_SLICE GATHER GATHER_ND SCATTER_ND EMBEDDING_LOOKUP PAD PADV2 MIRROR_PAD TILE BROADCAST_TO BROADCAST_ARGS
+FILL ZEROS_LIKE RANGE SHAPE RANK ONE_HOT SPARSE_TO_DENSE REVERSE_V2 REVERSE_SEQUENCE DEPTH_TO_SPACE SPACE_TO_DEPTH
+SPACE_TO_BATCH_ND BATCH_TO_SPACE_ND SELECT SELECT_V2 WHERE MATRIX_DIAG MATRIX_SET_DIAG DYNAMIC_UPDATE_SLICE DILATE
+REAL IMAG IF WHILE CALL CALL_ONCE VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE HASHTABLE HASHTABLE_FIND HASHTABLE_IMPORT
+HASHTABLE_LOOKUP HASHTABLE_SIZE STABLEHLO_RESHAPE STABLEHLO_TRANSPOSE STABLEHLO_CONCATENATE STABLEHLO_BROADCAST_IN_DIM
+STABLEHLO_SLICE STABLEHLO_DYNAMIC_SLICE STABLEHLO_DYNAMIC_UPDATE_SLICE STABLEHLO_GATHER STABLEHLO_SCATTER
+STABLEHLO_PAD STABLEHLO_SELECT STABLEHLO_CONVERT STABLEHLO_IOTA STABLEHLO_WHILE STABLEHLO_CASE
+""")
+"""Operators that copy, select, reshape or convert numbers, or hold others; none of them computes new ones."""
 LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
 
@@ -31,15 +41,15 @@ def _described(path: Path, metadata_name: str) -> Description:
     schema = _schema()
     content = path.read_bytes()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    codes = [(max(c.builtinCode, c.deprecatedBuiltinCode), c.version) for c in model.operatorCodes]
+    numbers = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    codes = [(_kind(code, numbers), code.version) for code in model.operatorCodes]
     graph = model.subgraphs[0]
     weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    counts = Counter((names.get(codes[op.opcodeIndex][0], "?"), codes[op.opcodeIndex][1]) for op in graph.operators)
+    counts = Counter(codes[op.opcodeIndex] for op in graph.operators)
     metadata = _metadata(path, metadata_name)
     zipped = sum(len(key) + len(value) for key, value in metadata.items())
-    layers = [op for op in graph.operators if names.get(codes[op.opcodeIndex][0]) in LAYERS]
+    layers = [op for op in graph.operators if codes[op.opcodeIndex][0] in LAYERS]
     return Description(
         inputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.inputs),
         outputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.outputs),
@@ -55,19 +65,39 @@ def _described(path: Path, metadata_name: str) -> Description:
     )
 
 
+def _kind(code: Any, names: dict[int, str]) -> str:
+    """Return the kind of an operator: a name of TensorFlow Lite's, or a custom operator's own."""
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    kind = names.get(number, f"number {number}")
+    return (code.customCode or b"?").decode(errors="replace") if kind == "CUSTOM" else kind
+
+
 def runtime_operators(opened: Any) -> RuntimeOperators:
     """Return the operators that an open interpreter runs, and how many of them the XNNPACK delegate runs."""
     operators = opened._get_ops_details()
     types = {item["index"]: item["dtype"].__name__ for item in opened.get_tensor_details()}
     own = [op for op in operators if op["op_name"] != "DELEGATE"]
     taken = sum(len(_inside(delegate, own)) for delegate in operators if delegate["op_name"] == "DELEGATE")
-    kinds = [(op["op_name"], types[op["outputs"][0]]) for op in own]
+    kinds = [(op["op_name"], _computes_in(op, types)) for op in own]
     return RuntimeOperators(
-        int8=tuple(kind for kind, dtype in kinds if dtype in ("int8", "uint8", "int16") and kind not in DATA_MOVEMENT),
-        other=tuple(kind for kind, dtype in kinds if dtype.startswith("float") and kind not in DATA_MOVEMENT),
-        data_movement=tuple(kind for kind, _ in kinds if kind in DATA_MOVEMENT),
+        int8=tuple(kind for kind, numbers in kinds if numbers == "int8"),
+        other=tuple(kind for kind, numbers in kinds if numbers == "float"),
+        data_movement=tuple(kind for kind, numbers in kinds if numbers is None),
         note=f"XNNPACK runs {taken} of {len(own)}" if taken else "no delegate",
     )
+
+
+def _computes_in(op: Any, types: dict[int, str]) -> str | None:
+    """Return `int8` or `float`; None where an operator only moves data, or computes a shape or an index.
+
+    Float in, float out and an int8 kernel is int8: TensorFlow Lite then quantizes what comes in for each image.
+    """
+    kinds = {types[index] for index in (*op["inputs"], *op["outputs"]) if index in types}
+    if op["op_name"] in DATA_MOVEMENT:
+        return None
+    if kinds & {"int8", "uint8", "int16"}:
+        return "int8"
+    return "float" if not kinds or any(kind.startswith(("float", "complex")) for kind in kinds) else None
 
 
 def _inside(delegate: Any, operators: list[Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """Runs a `.tflite` file in LiteRT, tflite-runtime or TensorFlow's own interpreter."""
 
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
-from mnist_edge.core.errors import ArtifactError, MissingRuntime
-from mnist_edge.core.optional import installed, require, silenced
+from mnist_edge.core.errors import ArtifactError, MissingRuntime, RefusedError
+from mnist_edge.core.optional import installed, require, silenced, versions
 from mnist_edge.core.system import RuntimePackages
+from mnist_edge.core.text import one_line
 from mnist_edge.formats.runner import BatchRunner, check_io
 
 MODULES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
@@ -69,8 +71,20 @@ def _spec(details: Any, names: dict[int, str]) -> TensorSpec:
 
 
 def reason(error: Exception) -> str:
-    """Return a runtime's message in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
+    """Return a runtime's message in one line; in plain words where an operator is not the runtime's."""
+    text = str(error)
+    if found := re.search(r"Select TensorFlow op.*\((\w+)\) failed to prepare", text, re.DOTALL):
+        return (
+            f"its operator {found[1]} is TensorFlow's own, of SELECT_TF_OPS: it takes tf.lite.Interpreter of the "
+            "package tensorflow, or a conversion without SELECT_TF_OPS"
+        )
+    if found := re.search(r"unresolved custom op: (\S+?)\.?\s", text):
+        return f"its operator {found[1]} is a custom one: it takes a runtime that was built with it"
+    if found := re.search(r"builtin opcode '(\w+)' version '(\d+)'", text):
+        return f"its operator {found[1]} has version {found[2]}, which is too new: it takes a newer runtime"
+    if found := re.search(r"builtin_code out of range: (\d+)", text):
+        return f"its operator number {found[1]} is too new: it takes a newer runtime"
+    return one_line(text)
 
 
 def without_delegate(path: Path) -> dict[str, Any]:
@@ -90,8 +104,16 @@ def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
             opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
             opened.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is not a TFLite file that this runtime loads ({reason(error)}).") from error
+        damaged = "valid Flatbuffer" in str(error) or "Could not open" in str(error)
+        kind = ArtifactError if damaged else RefusedError
+        raise kind(f"{path} is not a TFLite file that {_title(runtime)} loads ({reason(error)}).") from error
     return opened
+
+
+def _title(runtime: ModuleType) -> str:
+    """Return a runtime's package and version."""
+    package = MODULES[runtime.__name__.partition(".")[0]]
+    return " ".join((package, *versions([package]).values()))
 
 
 def missing_runtime() -> str | None:
