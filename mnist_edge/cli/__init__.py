@@ -14,6 +14,7 @@ from mnist_edge.cli.options import FullHelpGroup
 from mnist_edge.core.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
+EVERYTHING = "mnist-edge[export]"  # the extra that brings all that a build machine needs
 
 
 class Commands(FullHelpGroup):
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             err=True,
         )
         code = INTERRUPTED
-    except (click.ClickException, MnistEdgeError, OSError) as error:
+    except (click.ClickException, MnistEdgeError, OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
             sys.exit(NO)
@@ -80,6 +81,10 @@ def _message(error: Exception) -> str:
     elif isinstance(error, OSError):
         where = error.filename or "the system"
         message = f"{where}: {error.strerror or error}. Check the path, its rights and the free space."
+    elif isinstance(error, ImportError):
+        from mnist_edge.core.optional import pip_install
+
+        message = f"a package that this needs is missing or broken ({error}). Install it: {pip_install(EVERYTHING)}"
     else:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
