@@ -20,6 +20,14 @@ Each message says what is wrong and what to do next.
 """
 
 
+def excerpt(text: object, width: int = 300) -> str:
+    """Return a message of another program in one line; a long one ends after a whole word, with `…`."""
+    import textwrap  # only where there is an error
+
+    line = " ".join(str(text).split())
+    return textwrap.shorten(line, max(width, len(line.partition(" ")[0]) + 2), placeholder=" …")
+
+
 class MnistEdgeError(Exception):
     """Base of all errors that are the input's or the environment's, not a bug of ours."""
 

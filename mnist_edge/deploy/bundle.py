@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ Made by mnist-edge {version}. It needs {pythons}. Unpack on the board, then in t
 
 `verify` says whether every file gives Keras's predictions, and whether this board computes what the exporting machine
 did; `bench` says how fast. They leave verify.json and bench.json here. Bring these two into a folder at home, and
-`mnist-edge report exports/{model} --device FOLDER` shows both machines in one report.
+`mnist-edge report {home} --device FOLDER` shows both machines in one report.
 """
 
 
@@ -148,11 +149,12 @@ def _readme(manifest: Manifest, target: BoardSystem, offline: tuple[System, ...]
         commands.append(f"pip install {options}'./{OWN_WHEEL}[{','.join(packages_of)}]'")
     fast = next((item.path.name for item in manifest.artifacts if item.precision is Precision.INT8), None)
     commands += ["mnist-edge verify .", "mnist-edge bench ."]
-    commands += [f"mnist-edge predict photo.jpg --artifact {fast}"] if fast else []
+    commands += [f"mnist-edge predict photo.jpg --artifact {shlex.quote(fast)}"] if fast else []
     return README.format(
         model=manifest.model,
         target=target.title,
         version=__version__,
+        home=shlex.quote(f"exports/{manifest.model}"),
         pythons=_pythons(system, offline),
         commands="\n".join(f"    {command}" for command in commands),
     )

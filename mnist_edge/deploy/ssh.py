@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from mnist_edge.core.errors import DeviceError
+from mnist_edge.core.errors import DeviceError, excerpt
 
 CONNECT_SECONDS = 15
 MARK = "mnist-edge-answers"
@@ -68,5 +68,5 @@ class Connection:
         lines = done.stderr.strip().splitlines()
         if "No space left" in done.stderr:
             return DeviceError(f"{self.destination}: {what}: its disk is full. Free some space there.")
-        why = lines[-1].removeprefix("error: ")[:300] if lines else f"exit {done.returncode}"
+        why = excerpt(lines[-1].removeprefix("error: ")) if lines else f"exit {done.returncode}"
         return DeviceError(f"{self.destination}: {what}: {why}")

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mnist_edge import __version__
-from mnist_edge.core.errors import DeviceError
+from mnist_edge.core.errors import DeviceError, excerpt
 from mnist_edge.core.optional import installed
 from mnist_edge.core.system import System
 from mnist_edge.formats import FORMATS
@@ -120,4 +120,4 @@ def reason(stderr: str) -> str:
     if match := re.search(r"No matching distribution found for (\S+)", stderr):
         return f"there is no wheel of {match.group(1)}."
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines()
-    return f"pip failed: {lines[-1][:300] if lines else 'no message'}"
+    return f"pip failed: {excerpt(lines[-1]) if lines else 'no message'}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_edge.core.errors import MnistEdgeError
+from mnist_edge.core.errors import MnistEdgeError, excerpt
 from mnist_edge.formats import format_of
 
 SECONDS = 120
@@ -32,7 +32,7 @@ def crash(path: Path) -> str | None:
     if done.returncode < 0:
         return f"the runtime crashes on it ({signal.Signals(-done.returncode).name})"
     if done.returncode:
-        return f"the runtime fails on it ({(done.stderr.strip() or 'no message').splitlines()[-1][:200]})"
+        return f"the runtime fails on it ({excerpt((done.stderr.strip() or 'no message').splitlines()[-1])})"
     return None
 
 

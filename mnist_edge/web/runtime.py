@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mnist_edge.core.errors import MissingRuntime
+from mnist_edge.core.errors import MissingRuntime, excerpt
 
 STATIC = Path(__file__).parent / "static"
 LOCK = ("package.json", "package-lock.json")
@@ -60,7 +60,7 @@ def _fetch(npm: str, work: Path, folder: Path) -> None:
         raise MissingRuntime(f"npm gave no answer in {NPM_SECONDS} s. Check the network and try again.") from error
     if done.returncode:
         lines = [line.removeprefix("npm error ") for line in done.stderr.splitlines() if line.startswith("npm error ")]
-        reason = "; ".join(lines[:3])[:300] or f"exit code {done.returncode}"
+        reason = excerpt("; ".join(lines[:3])) or f"exit code {done.returncode}"
         raise MissingRuntime(f"npm could not fetch the page's runtimes ({reason}). Check the network and try again.")
     whole = work / "whole"
     for name in FILES:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from mnist_edge.core.errors import DeviceError
+from mnist_edge.core.errors import DeviceError, excerpt
 from mnist_edge.core.files import publish_folder
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -99,7 +99,7 @@ def _apt(work: Path, architecture: str, *command: str) -> None:
     done = subprocess.run(["apt-get", "-qq", *options, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()
-        raise DeviceError(f"apt-get {command[0]} failed: {' '.join(lines)[:300] or 'no word'}. Is there a network?")
+        raise DeviceError(f"apt-get {command[0]} failed: {excerpt(' '.join(lines)) or 'no word'}. Is there a network?")
 
 
 def _unpack(archive: Path, tree: Path) -> None:
@@ -107,4 +107,4 @@ def _unpack(archive: Path, tree: Path) -> None:
         command = ["tar", "-x", "-C", str(tree), "--keep-directory-symlink", "--no-same-owner"]
         done = subprocess.run(command, stdin=files.stdout, capture_output=True, text=True, check=False)
     if done.returncode or files.returncode:
-        raise DeviceError(f"{archive.name} could not be unpacked: {done.stderr.strip()[:200]}. Is the disk full?")
+        raise DeviceError(f"{archive.name} could not be unpacked: {excerpt(done.stderr)}. Is the disk full?")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_edge.core.errors import DeviceError
+from mnist_edge.core.errors import DeviceError, excerpt
 from mnist_edge.core.files import atomic_write, publish_folder
 from mnist_edge.core.folder import VERIFY
 from mnist_edge.core.host import EMULATED
@@ -135,7 +135,7 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
         done = userland.python("-m", "mnist_edge", "verify", str(bundled), *some, package=package, width=width)
         if done.returncode not in (0, 1) or not (bundled / VERIFY).is_file():
             lines = done.stderr.strip().splitlines()
-            raise DeviceError(f"under {userland.title}: {lines[-1][:300] if lines else f'exit {done.returncode}'}")
+            raise DeviceError(f"under {userland.title}: {excerpt(lines[-1]) if lines else f'exit {done.returncode}'}")
         with atomic_write(results / VERIFY) as temporary:
             shutil.copyfile(bundled / VERIFY, temporary)
     return done.returncode, done.stdout

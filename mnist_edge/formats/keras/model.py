@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.errors import ArtifactError, ConversionError
+from mnist_edge.core.errors import ArtifactError, ConversionError, excerpt
 from mnist_edge.core.optional import require_keras, silenced
 from mnist_edge.formats.inspection import Kernel, Trace
 from mnist_edge.formats.keras.signature import without_softmax
@@ -57,7 +57,7 @@ def load_model(path: Path) -> Any:
             model = keras.models.load_model(path, compile=False)
         check_shapes(model, str(path))
     except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = excerpt(error)
         raise ArtifactError(f"{path} is not a Keras model that can be read ({reason}).") from error
     return model
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
+from mnist_edge.core.errors import ConversionError, UnsupportedPrecision, excerpt
 from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.formats.base import Format, Request
@@ -61,9 +61,8 @@ class Onnx(Format):
                 proto.metadata_props.add(key=key, value=value)
             onnx.checker.check_model(proto, full_check=True)
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
-            reason = " ".join(str(error).split())[:300]
             raise ConversionError(
-                f"the model could not be converted to ONNX {request.precision} ({reason})."
+                f"the model could not be converted to ONNX {request.precision} ({excerpt(error)})."
             ) from error
         path.write_bytes(proto.SerializeToString(deterministic=True))
         return contract

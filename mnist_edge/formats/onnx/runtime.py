@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
-from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.errors import ArtifactError, excerpt
 from mnist_edge.core.optional import require, silenced
 from mnist_edge.formats.runner import BatchRunner, check_io
+
+LINE = "\n"  # after its first line, ONNX Runtime lists where in its own code it was
 
 
 class Runner(BatchRunner):
@@ -34,7 +36,9 @@ class Runner(BatchRunner):
         try:
             output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
         except _ort_errors() as error:
-            raise ArtifactError(f"{self._path} does not run: {str(error).strip().splitlines()[0][:200]}") from error
+            raise ArtifactError(
+                f"{self._path} does not run: {excerpt(str(error).strip().partition(LINE)[0])}"
+            ) from error
         return output
 
     def invoke(self) -> None:
@@ -68,7 +72,7 @@ def session(path: Path, threads: int = 1, **settings: Any) -> Any:
         with silenced():
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _ort_errors() as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = excerpt(str(error).strip().partition(LINE)[0])
         runtime = f"ONNX Runtime {ort.__version__}"
         raise ArtifactError(f"{path} is not an ONNX file that {runtime} loads ({reason}).") from error
 

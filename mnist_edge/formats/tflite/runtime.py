@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
-from mnist_edge.core.errors import ArtifactError, MissingRuntime
+from mnist_edge.core.errors import ArtifactError, MissingRuntime, excerpt
 from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.formats.runner import BatchRunner, check_io
@@ -69,8 +69,8 @@ def _spec(details: Any, names: dict[int, str]) -> TensorSpec:
 
 
 def reason(error: Exception) -> str:
-    """Return a runtime's message in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
+    """Return a runtime's message in one line."""
+    return excerpt(error)
 
 
 def without_delegate(path: Path) -> dict[str, Any]:
