@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Collection, Iterable
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -24,6 +25,7 @@ from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.result import Status
 
 SCHEMA = 1
+TEXT = 24  # columns for a text that wraps, at least
 LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, "show_edge": False}
 STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow"}
 
@@ -35,15 +37,16 @@ class FittedTable(Table):
         """Yield the columns that fit, two at least, and name the others."""
         columns, left_out = list(self.columns), list[str]()
         wide = options.update(width=sys.maxsize)
-        while len(columns) > 2 and console.measure(self._with(columns), options=wide).minimum > options.max_width:
+        while len(columns) > 2 and console.measure(self._with(columns, TEXT), options=wide).maximum > options.max_width:
             left_out.insert(0, str(columns.pop().header))
         yield self._with(columns)
         if left_out:
             yield Text(f"Left out, as the terminal is too narrow: {', '.join(left_out)}.", style="dim")
 
-    def _with(self, columns: Iterable[Column]) -> Table:
-        """Return a plain table of some of the columns."""
-        rows = Table(*map(copy, columns), title=self.title, title_justify="left", title_style="bold", **LOOK)
+    def _with(self, columns: Iterable[Column], text: int | None = None) -> Table:
+        """Return a plain table of some of the columns; `text` is the width of those that wrap, where it is set."""
+        shown = [column if column.no_wrap else replace(column, width=text) for column in columns]
+        rows = Table(*map(copy, shown), title=self.title, title_justify="left", title_style="bold", **LOOK)
         rows.rows = self.rows
         return rows
 
