@@ -10,10 +10,11 @@ import click
 
 from mnist_edge import __version__
 from mnist_edge.cli.console import InterruptFlag
-from mnist_edge.cli.options import FullHelpGroup
+from mnist_edge.cli.options import FullHelpGroup, nearest
 from mnist_edge.core.errors import MnistEdgeError
 
 NO, WRONG, INTERRUPTED = 1, 2, 130
+EVERYTHING = "mnist-edge[export]"  # the extra that brings all that a build machine needs
 
 
 class Commands(FullHelpGroup):
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             err=True,
         )
         code = INTERRUPTED
-    except (click.ClickException, MnistEdgeError, OSError) as error:
+    except (click.ClickException, MnistEdgeError, OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
             sys.exit(NO)
@@ -74,15 +75,31 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _message(error: Exception) -> str:
     """Return what is wrong and what to do, in one line that prints."""
-    if isinstance(error, click.UsageError):
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        message = _no_such_option(error.option_name, error.ctx)
+    elif isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "mnist-edge"
         message = f"{error.format_message()} See {path} --help."
     elif isinstance(error, OSError):
         where = error.filename or "the system"
         message = f"{where}: {error.strerror or error}. Check the path, its rights and the free space."
+    elif isinstance(error, ImportError):
+        from mnist_edge.core.optional import pip_install
+
+        message = f"a package that this needs is missing or broken ({error}). Install it: {pip_install(EVERYTHING)}"
     else:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
+
+
+def _no_such_option(name: str, ctx: click.Context) -> str:
+    """Return which option may be meant, or which there are."""
+    options = {
+        option.lstrip("-"): option for param in ctx.command.params for option in param.opts if option[:2] == "--"
+    }
+    near = nearest(name.lstrip("-"), options)
+    advice = f"Did you mean {options[near]}?" if near else f"There are {', '.join(sorted(options.values()))}."
+    return f"there is no option {name} of {ctx.command_path}. {advice} See {ctx.command_path} --help."
 
 
 def _print_error(message: str, json: bool) -> None:

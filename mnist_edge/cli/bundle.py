@@ -1,5 +1,6 @@
 """`mnist-edge bundle`."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -54,5 +55,6 @@ def command(folder: Path, system: str, wheels: bool, pythons: tuple[str, ...], o
     if left_out := [item.path.name for item in Manifest.read(folder).artifacts if item.path.name not in inside]:
         info(f"Left out, as there is no runtime for them on {system}: {', '.join(left_out)}.")
     info(f"Wrote {path} ({size(path.stat().st_size)}).")
-    info(f"Next: scp {path} pi@board: && ssh pi@board tar -xzf {path.name}; its README says the rest. Or all in one:")
-    info(f"Next: mnist-edge device run pi@board {folder}{' --wheels' if wheels else ''}")
+    copied, there = shlex.quote(str(path)), shlex.quote(shlex.quote(path.name))  # twice, for the shell on the board
+    info(f"Next: scp {copied} pi@board: && ssh pi@board tar -xzf {there}; its README says the rest. Or all in one:")
+    info(f"Next: mnist-edge device run pi@board {shlex.quote(str(folder))}{' --wheels' if wheels else ''}")

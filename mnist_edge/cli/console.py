@@ -1,6 +1,8 @@
 """What commands print, and Ctrl-C."""
 
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+UNLIMITED = 100_000
 
 
 class InterruptFlag:
@@ -33,10 +37,14 @@ class InterruptFlag:
 
 
 def console(stderr: bool = False) -> "Console":
-    """Return a rich console; rich is loaded here and not for `--help` or `predict`."""
+    """Return a rich console, as wide as its lines where no terminal shows them and COLUMNS says nothing.
+
+    Rich is loaded here and not for `--help` or `predict`.
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    shown = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if shown else UNLIMITED)
 
 
 def print_json(content: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """`mnist-edge device`: a board over ssh, and boards that are not here."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -95,14 +96,14 @@ def run(
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
     if Path(destination).is_dir():
-        raise click.UsageError(f"{destination} is a folder; the board comes first: pi@board {destination}")
+        raise click.UsageError(f"{destination} is a folder; the board comes first: pi@board {shlex.quote(destination)}")
     Manifest.read(folder)
     results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
     check_writable(_results(folder))
     board_options = BoardOptions(wheels, tuple(options), console().width)
     outcome = run_on_board(destination, folder, results, board_options, info)
     click.echo(outcome.text, nl=False)
-    info(f"Results are in {results}. Next: mnist-edge report {folder}")
+    info(f"Results are in {results}. Next: mnist-edge report {shlex.quote(str(folder))}")
     if outcome.code:
         ctx.exit(1)
 

@@ -1,5 +1,6 @@
 """`mnist-edge export`."""
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from mnist_edge.cli.options import (
     out_option,
     run_custom,
     seed_option,
+    typed,
     verbose_option,
 )
 from mnist_edge.cli.train import save, train_and_save
@@ -158,7 +160,7 @@ def _plan(options: dict[str, Any]) -> "ExportPlan":
 
     head, target = options["head"], options["target"]
     batch = None if options["dynamic_batch"] else options["batch"]
-    if batch is None and options["batch"] != 1:
+    if batch is None and typed("batch"):
         raise click.UsageError("--batch and --dynamic-batch exclude each other.")
     named = [precision for precision in Precision if options[precision]]
     if target is not None:
@@ -170,8 +172,8 @@ def _plan(options: dict[str, Any]) -> "ExportPlan":
             "batch": "batch",
             "dynamic_batch": "dynamic-batch",
         }
-        excluded += [f"--{flag}" for name, flag in flags.items() if _typed(name)]
-        excluded += ["--io default"] if options["io"] == "default" and _typed("io") else []
+        excluded += [f"--{flag}" for name, flag in flags.items() if typed(name)]
+        excluded += ["--io default"] if options["io"] == "default" and typed("io") else []
         if excluded:
             raise click.UsageError(f"--target {target} says itself what it writes: leave out {', '.join(excluded)}.")
         return plan_platform(target, head)
@@ -191,16 +193,11 @@ def _check_tuning(plan: "ExportPlan", tune: str | None) -> None:
         )
 
 
-def _typed(name: str) -> bool:
-    """Return whether an option stands on the command line."""
-    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
 def _check_own_options(own: Path | None) -> None:
     """Raise UsageError where an option is given that would be ignored."""
     ignored = ("seed", "model") if own else ("pixel_range", "output_name", "name", "force")
     flags = {"pixel_range": "input-range", "output_name": "output"}
-    if given := [f"--{flags.get(name, name)}" for name in ignored if _typed(name)]:
+    if given := [f"--{flags.get(name, name)}" for name in ignored if typed(name)]:
         why = "--from brings a trained model" if own else "they are of a model of yours, which --from names"
         raise click.UsageError(f"leave out {', '.join(given)}: {why}.")
 
@@ -250,11 +247,12 @@ def _recipe_model(folder: Path, model: str, dataset: "Dataset", seed: int) -> "T
         return trained
     stored = store.load(folder)
     trained_with = stored.record.get("seed")
-    if _typed("seed") and seed != trained_with:
+    if typed("seed") and seed != trained_with:
+        place = shlex.quote(str(folder.parent))
         origin = "was not trained from a recipe" if trained_with is None else f"was trained with seed {trained_with}"
         raise click.UsageError(
             f"the model in {folder} {origin}, not with seed {seed}. Train it first: "
-            f"mnist-edge train --model {model} --seed {seed} --out {folder.parent}; or export elsewhere with --out."
+            f"mnist-edge train --model {model} --seed {seed} --out {place}; or export elsewhere with --out."
         )
     return stored
 
@@ -276,6 +274,7 @@ def _show(exported: "Exported", folder: Path, full_integer: bool) -> None:
         info(tables.quantization_code(exported.manifest))
     written = [item for item in exported.manifest.artifacts if item.path.name in exported.written]
     best = sorted(written, key=lambda item: item.precision is Precision.INT8)[-1]
-    artifact = f" --artifact {best.path}" if folder != DEFAULT_FOLDER else ""
-    for line in (f"verify {folder}", f"bench {folder}", f"predict digit.png{artifact}"):
+    artifact = f" --artifact {shlex.quote(str(best.path))}" if folder != DEFAULT_FOLDER else ""
+    place = shlex.quote(str(folder))
+    for line in (f"verify {place}", f"bench {place}", f"predict digit.png{artifact}"):
         info(f"Next: mnist-edge {line}")

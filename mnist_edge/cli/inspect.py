@@ -5,14 +5,16 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli.console import console, print_json
-from mnist_edge.cli.options import PATH, json_option
+from mnist_edge.cli.options import PATH, export_folders, json_option
 
 
 @click.command("inspect")
-@click.argument("file", type=PATH)
+@click.argument("target", type=PATH)
 @json_option
-def command(file: Path, json: bool) -> None:
+def command(target: Path, json: bool) -> None:
     """Show what is in any .tflite or .onnx file: input and output, operators, versions, sizes, oldest runtime.
+
+    TARGET is a file, or an export folder, whose files are shown one after another.
 
     \b
     Example: mnist-edge inspect exports/cnn/cnn-int8.onnx
@@ -22,10 +24,27 @@ def command(file: Path, json: bool) -> None:
     from mnist_edge.report import json as as_json
     from mnist_edge.report import tables as report
 
-    if not file.is_file():
-        raise ArtifactError(f"there is no file {file}.")
-    described = format_of(file).describe(file)
-    if json:
-        print_json(as_json.description(described))
+    if not target.exists():
+        raise ArtifactError(f"there is no file {target}.")
+    files = _files(target) if target.is_dir() else [target]
+    described = {file: format_of(file).describe(file) for file in files}
+    if json and target.is_dir():
+        each = [{"file": str(file), **as_json.description(found)} for file, found in described.items()]
+        print_json({"schema": report.SCHEMA, "files": each})
+    elif json:
+        print_json(as_json.description(described[target]))
     else:
-        console().print(report.description_table(file.name, described))
+        screen = console()
+        for number, (file, found) in enumerate(described.items()):
+            screen.print(*[""] * (number > 0), report.description_table(file.name, found), sep="\n")
+
+
+def _files(target: Path) -> list[Path]:
+    """Return the artifacts of an export folder, or of those in a folder."""
+    from mnist_edge.core.errors import FolderError
+    from mnist_edge.core.manifest import Manifest
+
+    files = [item.path for folder in export_folders(target) for item in Manifest.read(folder).artifacts]
+    if not files:
+        raise FolderError(f"{target} has no artifact. Export one: mnist-edge export")
+    return files

@@ -61,6 +61,18 @@ json_option = click.option("--json", is_flag=True, help="Print JSON for a machin
 folder_argument = click.argument("folder", type=PATH, default=DEFAULT_FOLDER)
 
 
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is most like a mistyped one; None where none is like it."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)), None)
+
+
+def typed(name: str) -> bool:
+    """Return whether an option stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 class NameOf(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
     """A name out of those that a function lists, which is called only when the name has to be checked."""
 
@@ -71,12 +83,25 @@ class NameOf(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
         """Return the name, if it is one of them."""
         names = list(self._names())
         if value not in names:
-            self.fail(f"there is no {self.name} {value!r}. Choose one of {', '.join(names)}.", param, ctx)
+            near = nearest(str(value), names)
+            meant = f"Did you mean {near}? " if near else ""
+            self.fail(f"there is no {self.name} {value!r}. {meant}Choose one of {', '.join(names)}.", param, ctx)
         return str(value)
 
 
 class FullHelpGroup(click.Group):
-    """A group whose help lists each command's whole first sentence; click would cut it at the end of the line."""
+    """A group whose help lists each command's whole first sentence, and which names the nearest to a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant, or say which one may be."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            names = self.list_commands(ctx)
+            near = nearest(args[0], names)
+            advice = f"Did you mean {near}?" if near else f"There are {', '.join(names)}."
+            raise click.UsageError(f"there is no command {args[0]!r}. {advice}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list, wrapped."""
@@ -85,13 +110,23 @@ class FullHelpGroup(click.Group):
             formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
 
 
+def export_folders(target: Path) -> list[Path]:
+    """Return the export folders that a folder stands for: itself, or those in it where it is a folder of them."""
+    from mnist_edge.core.folder import MANIFEST
+
+    if (target / MANIFEST).is_file() or not target.is_dir():
+        return [target]
+    return sorted(path.parent for path in target.glob(f"*/{MANIFEST}")) or [target]
+
+
 def check_writable(folder: Path) -> None:
-    """Make a folder and write to it, before the work whose results it is to hold. Raises OSError."""
+    """Raise OSError where a folder cannot be made or written to, before the work whose results it is to hold."""
     import tempfile
 
-    folder.mkdir(parents=True, exist_ok=True)
+    from mnist_edge.core.files import new_folder
+
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with new_folder(folder, keep=False), tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error  # not the temporary file's name

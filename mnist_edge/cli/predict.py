@@ -16,7 +16,11 @@ SCHEMA = 1
 
 @click.command("predict")
 @click.argument("pictures", type=PATH, nargs=-1, required=True, metavar="PICTURE...")
-@click.option("--artifact", type=PATH, help="A .tflite, .onnx or .keras file. Default: the int8 file of exports/cnn.")
+@click.option(
+    "--artifact",
+    type=PATH,
+    help="A .tflite, .onnx or .keras file, or an export folder, whose int8 file is taken. Default: exports/cnn.",
+)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | None, json: bool) -> None:
@@ -29,7 +33,9 @@ def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | Non
     from mnist_edge.predict import choose, opened
     from mnist_edge.predict.picture import read
 
-    artifact = artifact or choose(DEFAULT_FOLDER)
+    artifact = artifact or DEFAULT_FOLDER
+    if artifact.is_dir() or not artifact.suffix:
+        artifact = choose(artifact)
     predictions: list[dict[str, Any]] = []
     errors = []
     with opened(artifact) as run:

@@ -1,5 +1,6 @@
 """`mnist-edge train`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def command(
         console().print(report.training_summary(trained.record, "\n".join(layers)))
         info(
             f"\nWrote {folder}. Next: mnist-edge export --model {model}"
-            + (f" --out {out}" if out != Path("exports") else "")
+            + (f" --out {shlex.quote(str(out))}" if out != Path("exports") else "")
         )
     floor, accuracy = trained.record["floor"], trained.record["test"]["accuracy"]
     if floor is not None and accuracy < floor:

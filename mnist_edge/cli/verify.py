@@ -1,5 +1,6 @@
 """`mnist-edge verify`."""
 
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mnist_edge.cli.options import (
     PATH,
     check_used,
     custom_option,
+    export_folders,
     json_option,
     local_data_option,
     named_dataset,
@@ -57,9 +59,9 @@ def command(
 ) -> None:
     """Check that every exported file gives Keras's predictions; exit 1 where one does not.
 
-    TARGET is an export folder, or with --reference any .tflite or .onnx file. Uses all test images where the dataset is
-    at hand (nothing is downloaded), else the 1 000 kept in reference.npz. Leaves its verdict in the folder, as
-    verify.json.
+    TARGET is an export folder, a folder of them, or with --reference any .tflite or .onnx file. Uses all test images
+    where the dataset is at hand (nothing is downloaded), else the 1 000 kept in reference.npz. Leaves its verdict in
+    the folder, as verify.json.
 
     \b
     Example: mnist-edge verify exports/cnn
@@ -71,6 +73,13 @@ def command(
     from mnist_edge.report.verify_tables import layers_table, matrix_table, verify_table
 
     run_custom(custom)
+    folders = export_folders(target) if reference is None else [target]
+    if len(folders) > 1:
+        if junit is not None:
+            raise click.UsageError(f"--junit is of one export folder, and {target} holds {len(folders)}.")
+        _verify_each(ctx, folders, json)
+        return
+    target = folders[0]
     if reference is None:
         report = _verify_folder(target, data, precision, tolerance, images)
     else:
@@ -95,6 +104,29 @@ def command(
     if not report.passes(strict):
         if report.passed:
             info("FAIL: --strict, and something was skipped.")
+        ctx.exit(1)
+
+
+def _verify_each(ctx: click.Context, folders: list[Path], json: bool) -> None:
+    """Verify each of several folders with the same options; exit 1 where one of them fails."""
+    import io
+    from contextlib import nullcontext, redirect_stdout
+
+    answers, codes = [], []
+    for folder in folders:
+        if not json:
+            click.echo(f"{folder}:")
+        text = io.StringIO()
+        with redirect_stdout(text) if json else nullcontext():
+            try:
+                ctx.invoke(command, **{**ctx.params, "target": folder})
+                codes.append(0)
+            except click.exceptions.Exit as error:
+                codes.append(error.exit_code)
+        answers.append({"folder": str(folder), **loads(text.getvalue())} if json else {})
+    if json:
+        print_json({"schema": 1, "good": not any(codes), "folders": answers})
+    if any(codes):
         ctx.exit(1)
 
 

@@ -3,13 +3,29 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 WRITING = ".writing-"
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading JSON of another form raises."""
+
+
+@contextmanager
+def new_folder(folder: Path, keep: bool = True) -> Iterator[None]:
+    """Make a folder and its parents; what is still empty goes again where the block fails, or is not to be kept."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        with suppress(OSError):  # one that holds something stays
+            for place in () if keep else made:
+                place.rmdir()
 
 
 @contextmanager
@@ -20,17 +36,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     import tempfile  # here and below: `predict` reads only, and starts faster without
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=WRITING, suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o644)  # mkstemp gives 0600, which another user on the board could not read
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_folder(path.parent):
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=WRITING, suffix=path.suffix)
+            os.close(handle)
+            temporary = Path(name)
+            try:
+                yield temporary
+                temporary.chmod(0o644)  # mkstemp gives 0600, which another user on the board could not read
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         if Path(str(error.filename)).name.startswith(WRITING):
             raise OSError(error.errno, error.strerror, str(path)) from error

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,15 @@ from pathlib import Path
 from types import ModuleType
 
 from mnist_edge.core.errors import MissingRuntime
+
+EXTRAS = {
+    **dict.fromkeys(("tensorflow", "keras", "tf2onnx", "onnx", "scikit-learn"), "mnist-edge[export]"),
+    **dict.fromkeys(("jinja2", "matplotlib", "scipy"), "mnist-edge[report]"),
+    **dict.fromkeys(("tflite-micro", "bitarray"), "mnist-edge[mcu]"),
+}
+"""The extra of ours that brings a package, with all that goes with it."""
+FOR_NUMPY_2 = {"onnxruntime": (1, 19), "ai-edge-litert": (1, 1), "tensorflow": (2, 18), "tflite-runtime": (3,)}
+"""The first version of each package that was built for NumPy 2; an older one may end the process without a word."""
 
 
 def installed(module: str) -> bool:
@@ -19,9 +29,10 @@ def installed(module: str) -> bool:
 
 def pip_install(*packages: str) -> str:
     """Return the command that installs `packages` into this Python, or a new environment."""
+    wanted = shlex.join(dict.fromkeys(EXTRAS.get(package, package) for package in packages))
     if externally_managed():
-        return f"{sys.executable} -m venv --system-site-packages mnist && mnist/bin/pip install {' '.join(packages)}"
-    return f"{sys.executable} -m pip install {' '.join(packages)}"
+        return f"{shlex.quote(sys.executable)} -m venv --system-site-packages mnist && mnist/bin/pip install {wanted}"
+    return f"{shlex.quote(sys.executable)} -m pip install {wanted}"
 
 
 def externally_managed() -> bool:
@@ -41,13 +52,50 @@ def require(module: str, package: str, what: str) -> ModuleType:
         what: what the user was trying to do, for the message.
 
     Raises:
-        MissingRuntime: the package is not installed.
+        MissingRuntime: the package is not installed, or does not load.
     """
     if not installed(module):
         raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
+    if loaded := sys.modules.get(module):
+        return loaded
+    _check_numpy(package, what)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer report to Microsoft otherwise
-    with silenced():
-        return importlib.import_module(module)
+    try:
+        with silenced():
+            return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        release = " ".join((package, *versions([package]).values()))
+        again = pip_install("--upgrade", "--force-reinstall", package)
+        raise MissingRuntime(
+            f"{what} needs {package}; {release}, which is installed, does not load here ({reason}). "
+            f"Install it anew: {again}"
+        ) from error
+
+
+def _check_numpy(package: str, what: str) -> None:
+    """Raise MissingRuntime where a package was built for NumPy 1 and NumPy is newer."""
+    first = FOR_NUMPY_2.get(package)
+    if first is None:
+        return
+    found = versions([package, "numpy"])
+    if package in found and _numbers(found.get("numpy", "1")) >= (2,) and _numbers(found[package]) < first:
+        newer = f"{package}>={'.'.join(map(str, first))}"
+        advice = "numpy<2" if package == "tflite-runtime" else newer  # whose last version is 2.14.0
+        raise MissingRuntime(
+            f"{what} needs {package}; {package} {found[package]}, which is installed, was built for NumPy 1, and NumPy "
+            f"{found['numpy']} is here. Install what goes together: {pip_install(advice)}"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, `1.16.3rc1` as (1, 16)."""
+    numbers = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
 
 
 def require_keras(what: str) -> ModuleType:

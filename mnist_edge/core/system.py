@@ -10,6 +10,7 @@ from mnist_edge.core.optional import pip_install
 OLDEST_GLIBC = 17
 PYTHON_32BIT = "3.11"  # the only Python of a Raspberry Pi OS for which 32-bit ARM wheels of a runtime exist
 INSTEAD = "The 64-bit Raspberry Pi OS has them all"
+UNTESTED = "mnist-edge is tested on Linux, x86-64 and 64-bit ARM, alone"
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ class RuntimePackages:
         """Return the command for this Python and CPU in a sentence, or why there is none."""
         here = System.here()
         if packages := self.on(here):
-            command = pip_install(*(repr(package) if "<" in package else package for package in packages))
+            command = pip_install(*packages)
             hint = " (with Debian's own NumPy: apt install python3-numpy)" if here.arm32 else ""
+            hint += "" if sys.platform == "linux" else f" ({UNTESTED}: on {platform.system()} it may have no wheel)"
+            hint += "" if here.glibc or sys.platform != "linux" else " (wheels are for glibc, which this system lacks)"
             return f"Install one: {command}{hint}"
         if here.arm32 and self.arm32:
             only = f"32-bit ARM has one for Python {PYTHON_32BIT} alone (Raspberry Pi OS 12)"

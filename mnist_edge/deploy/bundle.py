@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -22,15 +23,16 @@ from mnist_edge.formats import FORMATS
 
 SUFFIX = ".tar.gz"
 WHEELS = "wheels"
+PYTHONS = "Python 3.11, 3.12 or 3.13"
 README = """# {model} for {target}
 
-Made by mnist-edge {version}. Unpack on the board, then in this folder:
+Made by mnist-edge {version}. It needs {pythons}. Unpack on the board, then in this folder:
 
 {commands}
 
 `verify` says whether every file gives Keras's predictions, and whether this board computes what the exporting machine
 did; `bench` says how fast. They leave verify.json and bench.json here. Bring these two into a folder at home, and
-`mnist-edge report exports/{model} --device FOLDER` shows both machines in one report.
+`mnist-edge report {home} --device FOLDER` shows both machines in one report.
 """
 
 
@@ -88,17 +90,18 @@ def bundle(
     for artifact in manifest.artifacts:
         artifact.check()
     golden = manifest.check(REFERENCE)
+    offline = tuple(wheels_for)
     with tempfile.TemporaryDirectory() as name, atomic_write(path) as temporary:
         work = Path(name)
         selected = _runnable(manifest, target.systems[0])
         if selected != manifest.artifacts:
             manifest = replace(manifest, folder=work, artifacts=selected)
             manifest.write()
-        for system in wheels_for:
+        for system in offline:
             download(pinned(manifest, system), system, work / WHEELS)
         wheels = sorted((work / WHEELS).glob("*"))
         readme = work / "README.md"
-        readme.write_text(_readme(manifest, target, bool(wheels)), encoding="utf-8")
+        readme.write_text(_readme(manifest, target, offline), encoding="utf-8")
         paths = [path for artifact in selected for path in artifact.paths]
         files = {file.name: file for file in [readme, manifest.folder / MANIFEST, golden, *paths, write_wheel(work)]}
         _pack(temporary, path.name.removesuffix(SUFFIX), files | {f"{WHEELS}/{file.name}": file for file in wheels})
@@ -126,7 +129,14 @@ def _pack(path: Path, top: str, files: dict[str, Path]) -> None:
             archive.addfile(entry, io.BytesIO(data))
 
 
-def _readme(manifest: Manifest, target: BoardSystem, offline: bool) -> str:
+def _pythons(system: System, offline: tuple[System, ...]) -> str:
+    """Return the versions of Python on which a bundle can be installed, in words."""
+    if offline:
+        return f"Python {' or '.join(dict.fromkeys(item.python for item in offline))}, for which its wheels are"
+    return f"Python {system.python}, for which alone there is a runtime" if system.arm32 else PYTHONS
+
+
+def _readme(manifest: Manifest, target: BoardSystem, offline: tuple[System, ...]) -> str:
     system = target.systems[0]
     packages_of = runtimes(manifest, system)
     options = f"--no-index --find-links {WHEELS} " if offline else ""
@@ -139,10 +149,12 @@ def _readme(manifest: Manifest, target: BoardSystem, offline: bool) -> str:
         commands.append(f"pip install {options}'./{OWN_WHEEL}[{','.join(packages_of)}]'")
     fast = next((item.path.name for item in manifest.artifacts if item.precision is Precision.INT8), None)
     commands += ["mnist-edge verify .", "mnist-edge bench ."]
-    commands += [f"mnist-edge predict photo.jpg --artifact {fast}"] if fast else []
+    commands += [f"mnist-edge predict photo.jpg --artifact {shlex.quote(fast)}"] if fast else []
     return README.format(
         model=manifest.model,
         target=target.title,
         version=__version__,
+        home=shlex.quote(f"exports/{manifest.model}"),
+        pythons=_pythons(system, offline),
         commands="\n".join(f"    {command}" for command in commands),
     )

@@ -1,12 +1,15 @@
 """Results as rich tables for the terminal."""
 
 import json
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Iterable
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Column, Table
 from rich.text import Text
 
 from mnist_edge.bench.benchmark import BenchReport
@@ -24,22 +27,37 @@ from mnist_edge.verify.result import Status
 
 SCHEMA = 1
 LOSS = 0.3  # points of accuracy that int8 may lose without a word
+TEXT = 24  # columns for a text that wraps, at least
+LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, "show_edge": False}
 STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow"}
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; the first column is text and the others are right-aligned."""
-    rows = Table(
-        box=box.SIMPLE_HEAD,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        collapse_padding=True,
-        show_edge=False,
-    )
+class FittedTable(Table):
+    """A table that leaves out its last columns where there is no room for them, and breaks no cell."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the columns that fit, two at least, and name the others."""
+        columns, left_out = list(self.columns), list[str]()
+        wide = options.update(width=sys.maxsize)
+        while len(columns) > 2 and console.measure(self._with(columns, TEXT), options=wide).maximum > options.max_width:
+            left_out.insert(0, str(columns.pop().header))
+        yield self._with(columns)
+        if left_out:
+            yield Text(f"Left out, as the terminal is too narrow: {', '.join(left_out)}.", style="dim")
+
+    def _with(self, columns: Iterable[Column], text: int | None = None) -> Table:
+        """Return a plain table of some of the columns; `text` is the width of those that wrap, where it is set."""
+        shown = [column if column.no_wrap else replace(column, width=text) for column in columns]
+        rows = Table(*map(copy, shown), title=self.title, title_justify="left", title_style="bold", **LOOK)
+        rows.rows = self.rows
+        return rows
+
+
+def table(*columns: str, title: str | None = None) -> FittedTable:
+    """Return an empty table; the first column is text and the others are right-aligned. No cell is wrapped."""
+    rows = FittedTable(title=title)
     for index, column in enumerate(columns):
-        rows.add_column(column, justify="right" if index else "left", no_wrap=index == 0, overflow="fold")
+        rows.add_column(column, justify="right" if index else "left", no_wrap=True, overflow="fold")
     return rows
 
 

@@ -19,7 +19,6 @@ def verify_table(report: VerifyReport, width: int = 80) -> RenderableType:
     spare = width - max(len(result.artifact.path.name) for result in report.results)
     shown = len(columns) if spare >= 65 else 6 if spare >= 45 else 5
     rows = table(*columns[:shown])
-    rows.columns[1].no_wrap = True
     for result in report.results:
         verdict = Text(result.status, style=STYLES[result.status])
         rows.add_row(result.artifact.path.name, verdict, *_figures(result)[: shown - 2])
@@ -94,7 +93,7 @@ def worst_tolerances(results: Iterable[ArtifactResult]) -> list[tuple[str, Toler
 def tolerance_table(results: Iterable[ArtifactResult], width: int = 80) -> Table:
     """Return each tolerance, the smallest one that would have passed, and where it comes from."""
     rows = table("tolerance", "needed", "allowed", "where it comes from", title="Tolerances")
-    rows.columns[3].justify = "left"
+    rows.columns[3].justify, rows.columns[3].no_wrap = "left", False
     if width < 100:
         rows = table("tolerance", "needed", "allowed", title="Tolerances")
     for precision, result, _ in worst_tolerances(results):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,4 +110,5 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _advice(folder: Path) -> str:
-    return f"Train again: mnist-edge train --model {folder.resolve().name} --out {folder.parent}"
+    model, out = shlex.quote(folder.resolve().name), shlex.quote(str(folder.parent))
+    return f"Train again: mnist-edge train --model {model} --out {out}"

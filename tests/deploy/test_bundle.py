@@ -1,6 +1,7 @@
 """A bundle has what a board needs and nothing else, installs from itself, and joins only with its own export."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from support import faults
-from support.commands import Run
+from support.commands import ROOT, Run
 
 from mnist_edge.core.system import System
+from mnist_edge.deploy.bundle import PYTHONS
 from mnist_edge.formats import FORMATS
 
 TFLITE = "cnn-int8.tflite"
@@ -210,3 +212,13 @@ def test_a_folder_without_a_runtime_for_that_board_is_said(exports: Path, run: R
     folder = faults.only(exports / "cnn", tmp_path / "cnn", "cnn-int8.onnx")
     done = run("bundle", folder, "--target", "rpi-32bit", check=2, cwd=tmp_path)
     assert "no runtime of onnx has a wheel for Python 3.11 on 32-bit armv7l" in done.stderr
+
+
+def test_the_readme_names_the_versions_of_python(folder: Path, run: Run, tmp_path: Path) -> None:
+    for system, words in {"rpi": PYTHONS, "rpi-32bit": "Python 3.11, for which alone"}.items():
+        run("bundle", folder, "--system", system, cwd=tmp_path)
+        with tarfile.open(tmp_path / f"cnn-{system}.tar.gz") as archive:
+            readme = archive.extractfile(f"cnn-{system}/README.md") or pytest.fail("no README")
+            assert f"It needs {words}" in readme.read().decode()
+    assert re.findall(r"3\.\d+", PYTHONS) == ["3.11", "3.12", "3.13"]
+    assert 'requires-python = ">=3.11,<3.14"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -108,5 +108,5 @@ def test_another_seed_than_the_models_is_refused(run: Run, exports: Path, tmp_pa
     )
     assert sorted(path.name for path in folder.iterdir()) == before
     done = run("export", "--from", folder / "model.keras", "--seed", 7, "--out", tmp_path, check=2)
-    assert "--seed is of a training" in done.stderr
+    assert "leave out --seed" in done.stderr
     run("export", "--model", "mlp", "--seed", 0, "--float32", "--format", "onnx", "--out", tmp_path)

@@ -225,7 +225,7 @@ def test_without_the_runtime_it_is_skipped_and_not_exported(mcu: Path, tmp_path:
     done = hidden("export", "--target", "mcu", "--model", "mlp", "--out", tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.endswith(f"{sys.executable} -m pip install tflite-micro.")
+    assert line.endswith(f"{sys.executable} -m pip install 'mnist-edge[mcu]'.")
     assert not [*tmp_path.iterdir()]
 
 

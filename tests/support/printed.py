@@ -99,13 +99,23 @@ def compiled(debian: Debian13, folder: Path, code: str, source: str, pixels: byt
     assert ran.returncode == 0, ran.stderr[-2000:]
     cut = debian.run("./digit", folder, stdin=pixels[:-1])
     assert cut.returncode == 1
-    assert "the last image is not whole" in cut.stderr
+    assert "28×28 bytes an image" in cut.stderr
+    none = debian.run("./digit", folder, stdin=b"")
+    assert none.returncode == 1
+    assert "28×28 bytes an image" in none.stderr
     assert "Sanitizer" not in cut.stderr
     return ran.stdout
 
 
 def run_as_printed(command: list[str], folder: Path, pixels: bytes) -> str:
-    """Run an interpreted program."""
+    """Run an interpreted program, also with input that it does not take."""
+    for wrong in (b"", b"\x89PNG\r\n", pixels + b"\0"):
+        refused = subprocess.run(command, cwd=folder, input=wrong, capture_output=True, check=False)
+        assert refused.returncode == 1
+        assert not refused.stdout
+        told = [line for line in refused.stderr.decode().splitlines() if not line.startswith("INFO: ")]  # LiteRT's own
+        assert len(told) == 1
+        assert "28×28 bytes an image" in told[0]
     done = subprocess.run(command, cwd=folder, input=pixels, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     return done.stdout.decode()

@@ -25,6 +25,7 @@ from mnist_edge.formats.inspection import tensor_text
 ORT_TYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 PIXELS = {"uint8": 0, "int8": -128}  # the zero points with which a step is a grey level
 ESCAPES = {"python": "\\U{:08x}", "js": "\\u{{{:x}}}", "node": "\\u{{{:x}}}"}  # C and C++ have bytes in octal
+TAKES = "give raw grey pixels on standard input, white on black, 28×28 bytes an image and {} bytes a call"
 UNSAID = "The file does not say what its numbers mean: the code takes it for {} in and {} out."
 
 
@@ -150,6 +151,7 @@ def _values(path: Path, contract: Contract, language: str) -> dict[str, object]:
         "output": _quoted(sink.name, language),
         "ortype": ORT_TYPES.get(source.dtype),
         "bytes": (batch or 1) * 784,
+        "takes": TAKES.format((batch or 1) * 784),
         "one_batch": batch or 1,
         "count": "N" if batch is None else batch,
         "pixels": "N × 784" if batch is None else batch * 784,

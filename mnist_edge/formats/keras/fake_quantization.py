@@ -56,7 +56,7 @@ class _Activations:
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what a layer gives."""
-        activation = getattr(layer, "activation", None)
+        activation: Any = getattr(layer, "activation", None)
         name = str(getattr(activation, "__name__", "linear"))
         kind = type(layer).__name__
         if kind in MOVES or kind == "Softmax":

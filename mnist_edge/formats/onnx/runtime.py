@@ -13,6 +13,8 @@ from mnist_edge.core.text import one_line
 from mnist_edge.formats.onnx.releases import refusal
 from mnist_edge.formats.runner import BatchRunner, check_io
 
+LINE = "\n"  # after its first line, ONNX Runtime lists where in its own code it was
+
 
 class Runner(BatchRunner):
     """A session of ONNX Runtime on the CPU."""

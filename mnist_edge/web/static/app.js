@@ -25,6 +25,8 @@ let times = [];
 let wanted = false; // the drawing has changed since the last prediction
 let busy = false;
 let spoken;
+let untouched = true; // nothing is drawn, so there is nothing to say of it
+let why = ""; // there is no digit in what is drawn
 
 /** Classify Uint8Array(784), 0 black to 255 white, with the chosen file: Float32Array(10). */
 export async function classify(pixels) {
@@ -35,14 +37,17 @@ export async function classify(pixels) {
   return probabilities;
 }
 
-/** The pixels of what is drawn, or null where there is no digit. */
+/** The pixels of what is drawn, or null where there is no digit; `why` is then the reason. */
 export function pixelsDrawn() {
+  why = "";
+  if (untouched) return null;
   const { data, width, height } = field.rgba();
   try {
     return mnistLike(greyOf(data, width, height), width, height);
   } catch (error) {
-    if (error instanceof NoDigit) return null;
-    throw error;
+    if (!(error instanceof NoDigit)) throw error;
+    why = error.message;
+    return null;
   }
 }
 
@@ -83,7 +88,8 @@ function showSeen(pixels) {
 }
 
 function showAnswer(shares) {
-  const none = chosen ? "no digit found" : "no answer";
+  const none = !chosen ? "no answer" : untouched ? "" : "no digit found";
+  $("why").textContent = chosen && !shares ? why.replace("no digit found: ", "") : "";
   const best = shares ? shares.indexOf(Math.max(...shares)) : -1;
   bars.forEach(({ row, bar, share }, digit) => {
     row.classList.toggle("best", digit === best);
@@ -95,7 +101,7 @@ function showAnswer(shares) {
   if (best >= 0 && !performance.getEntriesByName("first-prediction").length) performance.mark("first-prediction");
   clearTimeout(spoken);
   spoken = setTimeout(() => {
-    $("status").textContent = best < 0 ? none.replace("n", "N") : `${best}, ${percent(shares[best])}`;
+    $("status").textContent = best < 0 ? (chosen && why ? why : none).replace("n", "N") : `${best}, ${percent(shares[best])}`;
   }, QUIET);
 }
 
@@ -191,6 +197,7 @@ async function guarded(work) {
 
 const field = drawingField($("drawing"), $("pen"), (blank) => {
   $("hint").hidden = !blank;
+  untouched = blank;
   guarded(predict);
 });
 $("clear").addEventListener("click", field.clear);

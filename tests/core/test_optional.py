@@ -1,0 +1,65 @@
+"""A runtime that is missing, too old for NumPy or broken ends in one line that says what to install."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from support.commands import ROOT
+
+from mnist_edge.core import optional
+from mnist_edge.core.errors import MissingRuntime
+
+RUN = "from mnist_edge.cli import main; import sys; main(sys.argv[1:])"
+
+
+def package(folder: Path, module: str, name: str, version: str, code: str) -> None:
+    """Write a package with its metadata, as pip unpacks one."""
+    for parent in (folder / module, folder / f"{module}-{version}.dist-info"):
+        parent.mkdir(parents=True)
+    (folder / module / "__init__.py").write_text(code)
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (folder / f"{module}-{version}.dist-info" / "METADATA").write_text(metadata)
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "words"),
+    [
+        ("1.16.3", "import os; os.abort()", ("was built for NumPy 1", "'onnxruntime>=1.19'")),
+        (
+            "9.9",
+            'raise ImportError("version `GLIBC_2.99\' not found")',
+            ("GLIBC_2.99", "--force-reinstall onnxruntime"),
+        ),
+        ("9.9", "import none_such", ("No module named 'none_such'", "onnxruntime 9.9", "pip install")),
+        ("9.9", "raise AttributeError('_ARRAY_API not found')", ("_ARRAY_API not found", "pip install")),
+    ],
+)
+def test_a_broken_runtime_ends_in_one_line(
+    version: str, code: str, words: tuple[str, ...], tmp_path: Path, exports: Path
+) -> None:
+    package(tmp_path, "onnxruntime", "onnxruntime", version, code)
+    target = exports / "mlp" / "mlp-int8.onnx"
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {RUN}"
+    command = [sys.executable, "-c", script, "predict", str(ROOT / "examples" / "seven.pgm"), "--artifact", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert all(word in line for word in words), line
+
+
+def test_a_missing_package_names_its_extra_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optional, "installed", lambda module: False)
+    with pytest.raises(MissingRuntime) as error:
+        optional.require("tensorflow", "tensorflow", "training")
+    assert str(error.value).count("'mnist-edge[export]'") == 1
+    assert optional.pip_install("tensorflow", "keras").count("mnist-edge[export]") == 1
+
+
+def test_each_extra_brings_the_packages_that_are_said_to_be_in_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name, extra in optional.EXTRAS.items():
+        inside = extras[extra.removeprefix("mnist-edge[").removesuffix("]")]
+        assert name in {Requirement(line).name for line in inside}
