@@ -195,11 +195,11 @@ def _check_tuning(plan: "ExportPlan", tune: str | None) -> None:
 
 def _check_own_options(own: Path | None) -> None:
     """Raise UsageError where an option is given that would be ignored."""
-    ignored = ("seed", "model") if own else ("pixel_range", "output_name", "name", "force")
+    ignored = ("model", "seed") if own else ("pixel_range", "output_name", "name", "force")
     flags = {"pixel_range": "input-range", "output_name": "output"}
     if given := [f"--{flags.get(name, name)}" for name in ignored if typed(name)]:
         why = "--from brings a trained model" if own else "they are of a model of yours, which --from names"
-        raise click.UsageError(f"leave out {', '.join(given)}: {why}.")
+        raise click.UsageError(f"leave out {' and '.join(given)}: {why}.")
 
 
 def _name(own: Path) -> str:

@@ -186,6 +186,7 @@ def check_used(path: Path | None, dataset: "Dataset | None", flags: tuple[str, .
     if dataset is not None and report.sample.images is not dataset.test.images:
         raise DataError(f"{path} is {dataset.name}, not what was exported with. Leave --data out, or export again.")
     used = {f"{item.artifact.precision}.{one.tolerance.name}" for item in report.results for one in item.tolerances}
+    used |= {f"{item.artifact.precision}.drop" for item in report.results if item.budget is not None}
     for name in from_flags(flags):
         if not any(full == name or full.endswith(f".{name}") for full in used):
             info(f"Note: --tolerance {name} limits nothing here: no file was checked that it is for.")

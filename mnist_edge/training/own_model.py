@@ -14,7 +14,7 @@ from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.keras.adapt import RANGES, SHAPES, adapt, original_input
 from mnist_edge.formats.keras.files import digest, load_any
 from mnist_edge.formats.keras.model import predict
-from mnist_edge.formats.keras.structure import structure_digest
+from mnist_edge.formats.keras.structure import outputs_of, structure_digest
 from mnist_edge.formats.runner import softmax
 from mnist_edge.training.store import Trained
 from mnist_edge.training.trainer import dataset_record, evaluate, origin, split_record
@@ -167,8 +167,6 @@ def _find_range(models: dict[str, Any], digits: Digits) -> tuple[str, str]:
 
 def _check_same(model: Any, own: Any, form: tuple[tuple[int, ...], str, int], digits: Digits, name: str) -> None:
     """Raise ModelError where a model gives other answers at each call, none, or others than before it was changed."""
-    import keras
-
     shape, pixel_range, position = form
     images = digits.images[:CHECKED]
     pixels = original_input(images, shape, pixel_range)
@@ -177,8 +175,10 @@ def _check_same(model: Any, own: Any, form: tuple[tuple[int, ...], str, int], di
         with silenced():
             # one by one: an input may have a fixed batch of 1
             batch = model.inputs[0].shape[0] or len(pixels)
-            parts = [model(pixels[start : start + batch], training=False) for start in range(0, len(pixels), batch)]
-        return np.concatenate([np.asarray(keras.tree.flatten(part)[position], np.float32) for part in parts])
+            parts = [
+                outputs_of(model, pixels[start : start + batch])[position] for start in range(0, len(pixels), batch)
+            ]
+        return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
     before = original().reshape(-1, 10)
     if not np.isfinite(before).all():

@@ -46,7 +46,14 @@ def own(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     softmax.set_weights(logits.get_weights())
     logits.save(folder / "logits.keras")
     softmax.save(folder / "mine.keras")
-    build("sigmoid").save(folder / "sigmoid.keras")
+    image = keras.Input((28, 28, 1))
+    flat = keras.layers.Flatten()(image)
+    keras.Model(image, [keras.layers.Dense(10)(flat), keras.layers.Dense(10)(flat)]).save(folder / "two.keras")
+    kept = keras.layers.Dropout(0.5)(flat, training=True)
+    keras.Model(image, keras.layers.Dense(10, "softmax")(kept)).save(folder / "random.keras")
+    broken = build("softmax")
+    broken.set_weights([np.full_like(array, np.nan) for array in broken.get_weights()])
+    broken.save(folder / "broken.keras")
     keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
         folder / "cifar.keras"
     )
@@ -71,7 +78,13 @@ def test_a_model_of_ones_own_goes_through_the_whole_chain(run: Run, own: Path, t
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("cifar", "not (None, 28, 28, 1)"), ("sigmoid", "neither probabilities nor logits"), ("nowhere", "nowhere.keras")],
+    [
+        ("cifar", "It has to take one 28×28 image"),
+        ("two", "Say which one: --output NAME"),
+        ("broken", "are not finite"),
+        ("random", "with training=True"),
+        ("nowhere", "nowhere.keras"),
+    ],
 )
 def test_another_shape_is_refused_with_its_reason(
     run: Run, mnist: Dataset, own: Path, tmp_path: Path, name: str, reason: str

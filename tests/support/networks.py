@@ -115,7 +115,7 @@ def _two_poolings(keras: Any, make: Any, image: Any) -> Any:
 def _autoencoder_head(keras: Any, make: Any, image: Any) -> Any:
     small = make.Conv2D(8, 3, strides=2, padding="same", activation="relu")(image)
     large = make.Conv2DTranspose(4, 3, strides=2, padding="same", activation="relu")(small)
-    return make.Dense(10, "softmax")(make.Flatten()(make.AveragePooling2D()(large)))
+    return make.Dense(10, "softmax")(make.Flatten()(make.AveragePooling2D(2)(large)))
 
 
 def _dict_outputs(keras: Any, make: Any) -> Any:
@@ -181,7 +181,7 @@ NETWORKS: Mapping[str, Network] = {
             ]
         )
     ),
-    "average-pooling": Network(_plain(_conv(), lambda make: make.AveragePooling2D())),
+    "average-pooling": Network(_plain(_conv(), lambda make: make.AveragePooling2D(2))),
     "global-average-last": Network(
         lambda keras, make: keras.Sequential(
             [

@@ -1,6 +1,7 @@
 """Limits: where they come from, what the user may set, and the arithmetic that leads from logits to probabilities."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,17 @@ from mnist_edge.core.errors import ToleranceError
 from mnist_edge.core.metrics import Interval, all_pairs, compare, logit_margins, mcnemar_interval
 from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.formats.runner import softmax
-from mnist_edge.verify.tolerances import figure, from_flags, from_project, judge, overridden, parse, tolerances_of
+from mnist_edge.verify.tolerances import (
+    accuracy_budget,
+    figure,
+    from_flags,
+    from_project,
+    judge,
+    overridden,
+    parse,
+    tolerances_of,
+    variant_margin,
+)
 
 MEASURED = KerasVariation(run_to_run=1e-6, float16_rounding=1e-3, logit_step=0.2, images=500, runs=("a", "b"))
 GAPS = np.array([0.01, 0.1, 0.5, 3.0, 20.0] * 400)
@@ -58,11 +69,11 @@ def test_each_precision_has_limits_with_an_origin() -> None:
     names = {
         precision: {limit.name: limit for limit in tolerances_of(precision, MEASURED, GAPS)} for precision in Precision
     }
-    assert set(names[Precision.FLOAT32]) == {"drop", "difference", "host"}
+    assert set(names[Precision.FLOAT32]) == {"difference", "host"}
     assert names[Precision.FLOAT32]["difference"].allowed == pytest.approx(4e-6)
     assert "spread of Keras itself" in names[Precision.FLOAT32]["difference"].origin
     assert names[Precision.FLOAT16]["difference"].allowed == pytest.approx(2e-3 + 4e-6)
-    assert set(names[Precision.INT8]) == {"drop", "steps", "noise", "flips", "host"}
+    assert set(names[Precision.INT8]) == {"steps", "noise", "flips", "host"}
     assert all(limit.origin for limits_ in names.values() for limit in limits_.values())
 
 
@@ -120,6 +131,32 @@ def test_a_drop_within_noise_is_told_from_one_that_is_not() -> None:
     assert worse(0, 0) == Interval(0.0, 0.0, 1.0)
 
 
+def test_a_budget_is_exceeded_where_the_whole_interval_is_over_it() -> None:
+    sure, unsure = Interval(0.2, 0.6, 1e-4), Interval(-0.1, 0.9, 0.2)
+    over = accuracy_budget(Precision.INT8, 0.4, sure, {})
+    assert over is not None
+    assert not over.within
+    assert str(over).startswith("OVER BUDGET: +0.40 points of accuracy lost, 95 % interval +0.20 to +0.60; 0.1 is the")
+    assert accuracy_budget(Precision.INT8, 0.4, unsure, {}).within  # type: ignore[union-attr]
+    assert accuracy_budget(Precision.INT8, 0.4, sure, {"int8.drop": 0.5}).within  # type: ignore[union-attr]
+    assert accuracy_budget(Precision.FLOAT32, 0.0, sure, {}) is None
+    assert accuracy_budget(Precision.FLOAT32, 0.0, sure, {"drop": 1.0}) is not None
+
+
+def test_a_network_that_int8_costs_more_is_allowed_more() -> None:
+    costly = replace(MEASURED, int8_noise=0.5, int8_error=2.0)
+    usual, wide = (
+        {limit.name: limit for limit in tolerances_of(Precision.INT8, variation, GAPS)}
+        for variation in (MEASURED, costly)
+    )
+    assert "simulated in Keras" in wide["noise"].origin
+    assert "simulated in Keras" not in usual["noise"].origin
+    assert wide["noise"].allowed == pytest.approx(5 * usual["noise"].allowed)
+    assert wide["steps"].allowed == pytest.approx(4 * 2.0 / 0.2)
+    assert wide["flips"].allowed > usual["flips"].allowed
+    assert variant_margin(Precision.INT8, costly) > variant_margin(Precision.INT8, MEASURED)
+
+
 @pytest.mark.parametrize("flag", ["int8.steps", "int8.steps=", "int8.steps=much", "step=1", "int9.steps=1", "drop=-1"])
 def test_a_limit_that_cannot_be_is_refused(flag: str) -> None:
     with pytest.raises(ToleranceError, match=r"int8\.steps|drop"):
@@ -136,7 +173,9 @@ def test_a_project_sets_limits_and_flags_go_over_them(tmp_path: Path) -> None:
     found = {
         limit.name: limit for limit in overridden(tolerances_of(Precision.INT8, MEASURED, GAPS), Precision.INT8, given)
     }
-    assert (found["drop"].allowed, found["steps"].allowed) == (0.05, 0.5)
+    budget = accuracy_budget(Precision.INT8, 0.04, None, given)
+    assert budget is not None
+    assert (budget.allowed, budget.chosen, found["steps"].allowed) == (0.05, True, 0.5)
     assert found["steps"].origin == "set by you"
     (tmp_path / "pyproject.toml").write_text("[tool.mnist-edge.parity]\nint8 = {step = 1}\n")
     with pytest.raises(ToleranceError, match="there is no limit"):

@@ -115,12 +115,12 @@ def ungrouped(model: Any) -> Any:
 
     tf2onnx has no grouped convolution; the zeros are taken out of the finished graph again.
     """
-    if all(getattr(call.layer, "groups", 1) == 1 for call in layer_calls(model)):
+    if all(_groups(call.layer) == 1 for call in layer_calls(model)):
         return model
     copies = Copies()
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        groups = getattr(layer, "groups", 1)
+        groups = _groups(layer)
         if groups == 1:
             return copies.call(layer, *args, **kwargs)
         copy = copies.of(layer, groups=1)
@@ -135,3 +135,8 @@ def ungrouped(model: Any) -> Any:
         return output
 
     return rebuilt(model, call)
+
+
+def _groups(layer: Any) -> int:
+    """Return the groups of a convolution, 1 of other layers; GroupNormalization has some of another kind."""
+    return int(layer.groups) if type(layer).__name__ in {"Conv1D", "Conv2D"} else 1

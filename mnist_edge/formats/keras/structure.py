@@ -50,6 +50,15 @@ def run(model: Any, inputs: Any, call: Call = plain_call) -> Any:
     return graph._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=inside)
 
 
+def outputs_of(model: Any, values: Any) -> list[Any]:
+    """Return a model's outputs for one input, whether it takes it alone, in a list or in a dict."""
+    import keras
+
+    struct = getattr(getattr(model, "_functional", None) or model, "_inputs_struct", None)
+    inputs = values if struct is None else keras.tree.pack_sequence_as(struct, [values])
+    return list(keras.tree.flatten(model(inputs, training=False)))
+
+
 @dataclass(frozen=True)
 class LayerCall:
     """One call of a layer: the places of the calls that made its inputs, -1 for the image, and its output's shape."""
