@@ -81,7 +81,7 @@ def export_files(
     staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
     with (
         _removed(staging),
-        measuring(folder / MODEL, inputs.model, inputs.calibration_images, inputs.other_images) as variation,
+        measuring(folder / MODEL, inputs.model, inputs.calibration_images, inputs.held_out_images) as variation,
     ):
         for format_name, precision in plan.pairs:
             name = f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"

@@ -13,7 +13,7 @@ from mnist_edge.training import store
 from mnist_edge.training.store import Trained
 
 CALIBRATION_PER_CLASS, CALIBRATION_SEED = 50, 0
-HELD_OUT_PER_CLASS, OTHERS = 1000, 4000
+HELD_OUT_PER_CLASS = 1000
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class ExportInputs:
         return self.dataset.train.images[self.calibration]
 
     @property
-    def other_images(self) -> NDArray[np.uint8]:
-        """Return some of the held-out training images, uint8 `[N, 28, 28]`."""
-        return self.dataset.train.images[self.held_out[:: max(len(self.held_out) // OTHERS, 1)]]
+    def held_out_images(self) -> NDArray[np.uint8]:
+        """Return the held-out training images, uint8 `[N, 28, 28]`."""
+        return self.dataset.train.images[self.held_out]
 
 
 def load_inputs(folder: Path, dataset: Dataset, trained: Trained | None = None) -> ExportInputs:

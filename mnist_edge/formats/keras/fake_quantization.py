@@ -16,6 +16,7 @@ from mnist_edge.core.metrics import compare
 from mnist_edge.formats.keras.folding import CHANNEL_AXIS, folded
 from mnist_edge.formats.keras.structure import run
 
+PART = 1000  # images at once
 MOVES = {"Reshape", "Flatten", "Permute", "MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling2D", "ZeroPadding2D"}
 """Layers whose outputs are values of their inputs, so that nothing is rounded once more."""
 SIMPLE = {"Conv1D", "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "ReLU", "AveragePooling2D", "Add"}
@@ -41,9 +42,12 @@ def int8_cost(model: Any, pixels: NDArray[np.float32], others: NDArray[np.float3
     whole = folded(model)
     observer = _Observer(len(pixels))
     run(whole, pixels, observer.call)
-    exact = np.asarray(run(whole, others)).reshape(-1, 10)
+    parts = [others[start : start + PART] for start in range(0, len(others), PART)]
+    exact = np.concatenate([np.asarray(run(whole, part)).reshape(-1, 10) for part in parts])
     with _rounded_weights(whole):
-        rounded = np.asarray(run(whole, others, _Rounder(len(others), observer.ranges).call)).reshape(-1, 10)
+        rounded = np.concatenate(
+            [np.asarray(run(whole, part, _Rounder(len(part), observer.ranges).call)).reshape(-1, 10) for part in parts]
+        )
     compared = compare(exact, rounded, exact.argmax(axis=1).astype(np.uint8))
     return {"int8_noise": float(compared.logit_noise), "int8_error": float(compared.logit_error)}
 
