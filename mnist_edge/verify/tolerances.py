@@ -78,8 +78,8 @@ class AccuracyBudget:
     def __str__(self) -> str:
         verdict = "WITHIN BUDGET" if self.within else "OVER BUDGET"
         between = f", 95 % interval {self.interval.low:+.2f} to {self.interval.high:+.2f}" if self.interval else ""
-        limit = "your limit" if self.chosen else "the default limit, --tolerance drop=… sets another"
-        return f"{verdict}: {self.drop:+.2f} points of accuracy lost{between}; {self.allowed:g} is {limit}"
+        default = "" if self.chosen else " by default"
+        return f"{verdict}: {self.drop:+.2f} points of accuracy lost{between}, {self.allowed:g} allowed{default}"
 
 
 @dataclass(frozen=True)

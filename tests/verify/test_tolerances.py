@@ -136,7 +136,7 @@ def test_a_budget_is_exceeded_where_the_whole_interval_is_over_it() -> None:
     over = accuracy_budget(Precision.INT8, 0.4, sure, {})
     assert over is not None
     assert not over.within
-    assert str(over).startswith("OVER BUDGET: +0.40 points of accuracy lost, 95 % interval +0.20 to +0.60; 0.1 is the")
+    assert str(over).startswith("OVER BUDGET: +0.40 points of accuracy lost, 95 % interval +0.20 to +0.60, 0.1 allowed")
     assert accuracy_budget(Precision.INT8, 0.4, unsure, {}).within  # type: ignore[union-attr]
     assert accuracy_budget(Precision.INT8, 0.4, sure, {"int8.drop": 0.5}).within  # type: ignore[union-attr]
     assert accuracy_budget(Precision.FLOAT32, 0.0, sure, {}) is None
