@@ -13,7 +13,7 @@ export: $(INSTALLED)
 	$(BIN)/mnist-edge verify exports/$(MODEL)
 	$(BIN)/mnist-edge bench exports/$(MODEL)
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # what needs Python packages alone
 test: $(INSTALLED)

@@ -38,6 +38,19 @@ NEEDS = {
 }
 """What fixtures need that `make test` does without; tests say it with `@pytest.mark.extra("a Debian package")`."""
 
+LONGEST = (
+    "test_device_emulated.py",
+    "test_own_model.py",
+    "test_known_faults.py",
+    "test_snippet_foreign.py",
+    "test_io_options.py",
+    "test_export_folder.py",
+    "test_mcu.py",
+    "test_cli.py",
+    "test_architecture.py",
+)
+"""The files that take longest come first, so that no process is left alone with one of them at the end."""
+
 stages: defaultdict[str, float] = defaultdict(float)
 left_out: Counter[str] = Counter()
 
@@ -220,6 +233,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             needs.add("a quarter of a minute or more")
         for need in needs:
             item.add_marker(pytest.mark.extra(need))
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
