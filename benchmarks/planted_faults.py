@@ -2,7 +2,8 @@
 
     python benchmarks/planted_faults.py     (writes results/planted_faults.json and .md)
 
-The real converters convert the faulty network; the file is entered as if the exporter had written it. Formats take turns.
+The real converters convert the faulty network, and the file is entered as if the exporter had written it. Formats take
+turns.
 """
 
 import sys

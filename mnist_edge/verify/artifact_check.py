@@ -81,7 +81,7 @@ class ArtifactChecker:
         variants = tuple(run_variants(file_format, artifact, golden.images[some], on_golden[some], margin))
         internal_check = InternalCheck(not_compared=self.no_keras_reason)
         if self.keras_model is not None:
-            internal_check = check_internals(self.keras_model, file_format, artifact.path, on_golden)
+            internal_check = check_internals(self.keras_model, file_format, artifact, on_golden)
         reasons = [
             *mismatches,
             *(str(result) for result in tolerances if not result.passed),

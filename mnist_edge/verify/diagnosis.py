@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.contract import Contract
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
+from mnist_edge.core.manifest import Artifact
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Trace
 from mnist_edge.formats.keras.model import load_model, predict, predict_pixels, scaled
@@ -20,9 +21,11 @@ from mnist_edge.verify import known_faults
 from mnist_edge.verify.kernels import KernelPair, pair_kernels
 from mnist_edge.verify.known_faults import Fault
 from mnist_edge.verify.layer_errors import LayerError, candidates, layer_errors, sqnr
+from mnist_edge.verify.tolerances import QUANTIZED
 
 FEW = 20
 EXPLAINED = 4  # by how much the mean square difference has to fall
+HIGHEST = 1.5  # an input that spans more was not calibrated on pixels in [0, 1]
 FAR_OFF = 12.0  # dB: int8 gives 20 and more
 SAME_NETWORK = 40.0  # dB at the logits: int8 files of the recipes have 40 to 50, with 4-bit weights 20 to 35
 
@@ -76,22 +79,22 @@ class InternalCheck:
 
 
 def check_internals(
-    keras_model: KerasModel, file_format: Format, path: Path, outputs: NDArray[np.float32]
+    keras_model: KerasModel, file_format: Format, artifact: Artifact, outputs: NDArray[np.float32]
 ) -> InternalCheck:
     """Return the comparison of a file's kernels with Keras's, and of its layers up to the first that is wrong.
 
     Args:
         keras_model: what the file was made from.
         file_format: of the file.
-        path: of the file.
+        artifact: the file.
         outputs: the file's own, `[N, 10]`, on the images of `keras_model`.
     """
     keras = keras_model.trace
     try:
-        file = file_format.trace(path, keras_model.few)
+        file = file_format.trace(artifact.path, keras_model.few)
     except (ArtifactError, MissingRuntime) as error:
         return InternalCheck(not_compared=str(error))
-    errors = layer_errors(keras, file)
+    errors = layer_errors(keras, file, artifact.precision in QUANTIZED)
     pairs, alone = pair_kernels(keras, file)
     not_compared = None if not alone else f"the file has no kernel of the shape of {', '.join(alone)}"
     if not keras.kernels:
@@ -204,7 +207,7 @@ def diagnose(
     failed: GoldenOutputs, runner: Runner, keras_model: KerasModel | None, internal: InternalCheck
 ) -> Diagnosis:
     """Return the likely cause of a failure: what explains all outputs comes before what was seen inside the network."""
-    contract = tuple(_broken_contract(failed, runner))
+    contract = (*_broken_contract(failed, runner), *_other_range(runner))
     if outputs := tuple(known_faults.of_outputs(failed.keras, failed.outputs)):
         return Diagnosis(contract + outputs)
     causes = tuple(_wrong_input(failed, runner, keras_model)) or internal.faults or internal.possible
@@ -219,6 +222,18 @@ def _broken_contract(failed: GoldenOutputs, runner: Runner) -> Iterator[Fault]:
     for line in failed.contract.mismatches(runner.io_specs) if runner.io_specs else ():
         kinds = {"labels": "labels shifted", "zero point": "wrong zero point", "scale": "wrong scale"}
         yield Fault(next((kind for word, kind in kinds.items() if word in line), "broken contract"), line)
+
+
+def _other_range(runner: Runner) -> Iterator[Fault]:
+    """Yield a fault where a quantized input does not span the pixels from 0 to 1, but another range of them."""
+    spec = runner.io_specs[0] if runner.io_specs else None
+    if spec is None or not spec.scale:
+        return
+    limits = np.iinfo(spec.dtype)
+    low, high = ((end - (spec.zero_point or 0)) * spec.scale for end in (limits.min, limits.max))
+    if high > HIGHEST or low < -HIGHEST / 2:
+        evidence = f"its input spans {low:.3g} to {high:.3g} (scale {spec.scale:.3g}), and pixels come in 0 to 1"
+        yield Fault("calibrated on another pixel range", evidence)
 
 
 def _wrong_input(failed: GoldenOutputs, runner: Runner, keras_model: KerasModel | None) -> Iterator[Fault]:

@@ -56,15 +56,18 @@ def candidates(values: NDArray[np.float32], trace: Trace) -> list[tuple[str, NDA
     return tensors
 
 
-def layer_errors(keras: Trace, other: Trace) -> tuple[LayerError, ...]:
-    """Return the errors of a file's layers against Keras's; layers without a tensor in the file are left out."""
+def layer_errors(keras: Trace, other: Trace, quantized: bool) -> tuple[LayerError, ...]:
+    """Return the errors of a file's layers against Keras's; layers without a tensor in the file are left out.
+
+    Only a quantized file has an end to its range at which values saturate.
+    """
     errors = []
     for layer, values in keras.tensors:
         tensors = candidates(values, other)
         if not tensors:
             continue
         name, tensor = max(tensors, key=lambda item: sqnr(values, item[1]))
-        beyond = saturated(values, tensor)
+        beyond = saturated(values, tensor) & quantized
         expected, actual = values[~beyond], tensor[~beyond]
         lengths = float(np.linalg.norm(expected.astype(np.float64)) * np.linalg.norm(actual.astype(np.float64)))
         errors.append(

@@ -11,7 +11,7 @@ from support.commands import MODELS
 
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.verify.result import Status
-from mnist_edge.verify.verify import verify
+from mnist_edge.verify.verify import verify, verify_file
 
 CONVOLUTIONAL = ("cnn", "cnn-wide")
 SUFFIX = {"onnx": ".onnx", "tflite": ".tflite"}
@@ -98,6 +98,20 @@ def test_a_fault_in_the_quantization_of_tflite_is_named(
     faults.edit_tflite(folder / name, change)
     faults.record(folder, name)
     caught(folder, cause)
+
+
+def test_another_pixel_range_of_a_foreign_file_is_named(exports: Path, tmp_path: Path) -> None:
+    def raw_pixels(model: Any, graph: Any) -> None:
+        graph.tensors[graph.inputs[0]].quantization.scale = np.array([1.0], np.float32)
+
+    foreign = tmp_path / "theirs.tflite"
+    foreign.write_bytes((exports / "mlp" / "mlp-int8.tflite").read_bytes())
+    faults.edit_tflite(foreign, raw_pixels)
+    (result,) = verify_file(foreign, exports / "mlp" / "reference.npz").results
+    assert result.status is Status.FAIL
+    assert result.diagnosis is not None
+    assert [item.name for item in result.diagnosis.causes][:1] == ["calibrated on another pixel range"]
+    assert "spans 0 to 255" in result.diagnosis.causes[0].evidence
 
 
 def other_biases(graph: Any, arrays: dict[str, Any]) -> None:
