@@ -265,7 +265,8 @@ def _show(exported: "Exported", folder: Path, full_integer: bool) -> None:
 
     screen = console()
     screen.print(tables.export_table(exported.manifest, screen.width))
-    notes = [*tables.held_out_lines(exported), *tables.operator_lines(exported), *tables.footprint_lines(exported)]
+    notes = [f"{name} {loss}" for name, loss in exported.losses.items()]
+    notes += [*tables.operator_lines(exported), *tables.footprint_lines(exported)]
     with suppress(MissingRuntime):  # a folder may hold nothing that is timed on this machine
         notes += bench(folder, BenchOptions(runs=TIMED_RUNS)).slower_than_float()
     for line in notes:

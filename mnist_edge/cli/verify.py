@@ -23,7 +23,7 @@ from mnist_edge.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mnist_edge.verify.layer_errors import LayerError
+    from mnist_edge.formats.layer_errors import LayerError
     from mnist_edge.verify.result import VerifyReport
 
 

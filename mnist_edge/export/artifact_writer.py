@@ -12,30 +12,36 @@ from numpy.typing import NDArray
 
 from mnist_edge import __version__
 from mnist_edge.core.contract import LABELS, IOOptions, Precision
-from mnist_edge.core.errors import ConversionError
+from mnist_edge.core.errors import ArtifactError, ConversionError, MissingRuntime
 from mnist_edge.core.files import sha256
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import Artifact, FileEntry
-from mnist_edge.core.metrics import Comparison, compare
+from mnist_edge.core.metrics import Comparison, compare, mcnemar_interval
 from mnist_edge.core.optional import versions
 from mnist_edge.export.inputs import ExportInputs
 from mnist_edge.export.plan import counterpart_format
 from mnist_edge.export.tuning import Tuned
 from mnist_edge.formats import FORMATS, runtime_versions
-from mnist_edge.formats.base import Quantization, Request, TuningResult
-from mnist_edge.formats.keras.model import predict
+from mnist_edge.formats.base import Format, Quantization, Request, TuningResult
+from mnist_edge.formats.keras.model import predict, scaled
+from mnist_edge.formats.keras.trace import LayerTracer
+from mnist_edge.formats.layer_errors import first_far_off, layer_errors
 
+LOSS = 0.3  # points of accuracy that int8 may lose without a word
+FEW = 20
 DEFAULT_TUNING = TuningResult(Quantization(), ())
 
 
 @dataclass(frozen=True)
 class Written:
-    """A written file: its entry in the manifest, its outputs `[K, 10]` on the golden images, and its comparison with
-    Keras on held-out training images, None where it is not int8."""
+    """A written file: its entry in the manifest, and its outputs `[K, 10]` on the golden images.
+
+    `loss` says what int8 loses on held-out training images, where that is more than noise.
+    """
 
     artifact: Artifact
     outputs: NDArray[np.float32]
-    held_out: Comparison | None
+    loss: str | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class ArtifactWriter:
             contract = file_format.export(self.inputs.model, temporary, request)
             with file_format.open(temporary) as runner:
                 outputs = runner.run(self.inputs.dataset.test.images[self.golden])
-                held_out = self._on_held_out(runner) if precision is Precision.INT8 else None
+                compared = self._on_held_out(runner) if precision is Precision.INT8 else None
+            loss = None if compared is None else self._loss(compared, file_format, temporary)
             artifact = Artifact(
                 path=self.inputs.folder / path.name,
                 format=format_name,
@@ -87,7 +94,7 @@ class ArtifactWriter:
             )
             for item in Path(folder).iterdir():
                 shutil.move(item, path.parent / item.name)
-        return Written(artifact, outputs, held_out)
+        return Written(artifact, outputs, loss)
 
     @cached_property
     def _keras_on_held_out(self) -> NDArray[np.float32]:
@@ -97,6 +104,23 @@ class ArtifactWriter:
         train = self.inputs.dataset.train
         outputs = runner.run(train.images[self.inputs.held_out])
         return compare(self._keras_on_held_out, outputs, train.labels[self.inputs.held_out])
+
+    def _loss(self, compared: Comparison, file_format: Format, path: Path) -> str | None:
+        """Return what a file loses against Keras, and in which layer that begins; None where it is but noise."""
+        interval = mcnemar_interval(compared)
+        if compared.drop <= LOSS or interval is None or interval.within_noise:
+            return None
+        images = self.inputs.calibration_images[:FEW]
+        keras = LayerTracer(self.inputs.model).trace(scaled(images))
+        try:
+            begins = first_far_off(keras, layer_errors(keras, file_format.trace(path, images), quantized=True))
+        except (ArtifactError, MissingRuntime):
+            begins = None
+        where = f"; the first layer that is far off is {begins}" if begins else ""
+        return (
+            f"loses {compared.drop:.2f} points of accuracy against Keras on {compared.count} held-out training "
+            f"images{where}. --max-drop 0.1 leaves the layers in float that cost most"
+        )
 
     def _metadata(self, precision: Precision, packages: tuple[str, ...]) -> dict[str, str]:
         """Return what a file says of itself; it is the same at every export of a model."""

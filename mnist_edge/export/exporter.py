@@ -17,7 +17,6 @@ from mnist_edge.core.errors import ArtifactError, ConversionError, FolderError, 
 from mnist_edge.core.folder import MANIFEST, MODEL, REFERENCE, TRAINING
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import About, Artifact, DatasetRecord, FileEntry, Manifest
-from mnist_edge.core.metrics import Comparison
 from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.data.dataset import balanced
 from mnist_edge.export.artifact_writer import ArtifactWriter, Written
@@ -36,15 +35,14 @@ class Exported:
     """The new manifest, the names of earlier files that it leaves out, and of those that were written now.
 
     A file is left out that is damaged, or that came from another model or another version. `failed` holds the reason
-    for each file that could not be written, `held_out` the comparison of each int8 file with Keras on held-out
-    training images.
+    for each file that could not be written, `losses` what int8 loses, of each file that loses more than noise.
     """
 
     manifest: Manifest
     left_out: tuple[str, ...]
     written: tuple[str, ...]
     failed: Mapping[str, str]
-    held_out: Mapping[str, Comparison]
+    losses: Mapping[str, str]
 
     @property
     def failure_text(self) -> str:
@@ -107,9 +105,9 @@ def export_files(
         for path in staging.iterdir():
             path.replace(folder / path.name)
         manifest.write()
-    held_out = {name: item.held_out for name, item in written.items() if item.held_out is not None}
+    losses = {name: item.loss for name, item in written.items() if item.loss is not None}
     still_out = tuple(name for name in left_out if name not in written)
-    return Exported(manifest, still_out, tuple(written), failed, held_out)
+    return Exported(manifest, still_out, tuple(written), failed, losses)
 
 
 def _reference(

@@ -11,9 +11,9 @@ from mnist_edge.bench.timing import LatencyStats
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description
+from mnist_edge.formats.layer_errors import LayerError
 from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.diagnosis import Diagnosis
-from mnist_edge.verify.layer_errors import LayerError
 from mnist_edge.verify.result import ArtifactResult, VerifyReport
 
 

@@ -17,7 +17,6 @@ from mnist_edge.bench.machine import describe_change
 from mnist_edge.core.contract import LABELS, Contract, Precision
 from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.core.metrics import mcnemar_interval
 from mnist_edge.export.exporter import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
@@ -26,7 +25,6 @@ from mnist_edge.training.recipes import Recipe
 from mnist_edge.verify.result import Status
 
 SCHEMA = 1
-LOSS = 0.3  # points of accuracy that int8 may lose without a word
 TEXT = 24  # columns for a text that wraps, at least
 LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, "show_edge": False}
 STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow"}
@@ -138,20 +136,6 @@ def export_table(manifest: Manifest, width: int = 80) -> Table:
         ]
         rows.add_row(artifact.path.name, *cells[: shown - 1])
     return rows
-
-
-def held_out_lines(exported: Exported) -> list[str]:
-    """Return a line for each int8 file that loses more than noise on held-out training images."""
-    lines = []
-    for name, compared in exported.held_out.items():
-        interval = mcnemar_interval(compared)
-        if compared.drop > LOSS and interval is not None and not interval.within_noise:
-            lines.append(
-                f"{name} loses {compared.drop:.2f} points of accuracy against Keras on {compared.count} held-out "
-                f"training images. mnist-edge verify {exported.manifest.folder} --layers shows the layer where it "
-                "begins; export with --max-drop 0.1 leaves the layers in float that cost most"
-            )
-    return lines
 
 
 def description_table(name: str, described: Description) -> RenderableType:

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_edge.core.metrics import Interval
+from mnist_edge.formats.layer_errors import LayerError
 from mnist_edge.report.tables import STYLES, difference, table
-from mnist_edge.verify.layer_errors import LayerError
 from mnist_edge.verify.result import ArtifactResult, Status, VerifyReport
 from mnist_edge.verify.tolerances import ToleranceResult, figure
 

@@ -16,17 +16,16 @@ from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Trace
 from mnist_edge.formats.keras.model import load_model, predict, predict_pixels, scaled
 from mnist_edge.formats.keras.trace import LOGITS, LayerTracer
+from mnist_edge.formats.layer_errors import LayerError, candidates, first_far_off, layer_errors, sqnr
 from mnist_edge.formats.runner import Runner
 from mnist_edge.verify import known_faults
 from mnist_edge.verify.kernels import KernelPair, pair_kernels
 from mnist_edge.verify.known_faults import Fault
-from mnist_edge.verify.layer_errors import LayerError, candidates, layer_errors, sqnr
 from mnist_edge.verify.tolerances import QUANTIZED
 
 FEW = 20
 EXPLAINED = 4  # by how much the mean square difference has to fall
 HIGHEST = 1.5  # an input that spans more was not calibrated on pixels in [0, 1]
-FAR_OFF = 12.0  # dB: int8 gives 20 and more
 SAME_NETWORK = 40.0  # dB at the logits: int8 files of the recipes have 40 to 50, with 4-bit weights 20 to 35
 
 
@@ -103,11 +102,7 @@ def check_internals(
     at_end = next((error.sqnr for error in errors if error.layer == keras.tensors[-1][0]), -float("inf"))
     if at_end >= SAME_NETWORK:  # what differs on the way makes no difference in the end: it was rewritten
         return InternalCheck((), (), worst, not_compared, errors, same_network=True, same_kernels=same)
-    by_layer = {error.layer: error.sqnr for error in errors}
-    begins = next(
-        (f"{name} ({by_layer[name]:.0f} dB)" for name, _ in keras.tensors if by_layer.get(name, FAR_OFF) < FAR_OFF),
-        None,
-    )
+    begins = first_far_off(keras, errors)
     trial = _Trial(keras_model, outputs)
     faults, possible = [], []
     for pair in pairs:

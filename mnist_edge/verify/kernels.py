@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats.inspection import Kernel, Trace
+from mnist_edge.formats.layer_errors import sqnr
 from mnist_edge.verify import known_faults
 from mnist_edge.verify.known_faults import Fault
-from mnist_edge.verify.layer_errors import sqnr
 
 Array = NDArray[np.float32]
 

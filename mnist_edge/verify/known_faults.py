@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats.inspection import Kernel
+from mnist_edge.formats.layer_errors import saturated, sqnr
 from mnist_edge.formats.runner import softmax
-from mnist_edge.verify.layer_errors import saturated, sqnr
 
 Array = NDArray[np.float32]
 Change = Callable[[Array], Array]

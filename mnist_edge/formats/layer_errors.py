@@ -1,11 +1,14 @@
 """The errors of a file's layers against Keras's, the worst layer first."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats.inspection import Trace
+
+FAR_OFF = 12.0  # dB: int8 gives 20 and more
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,11 @@ def layer_errors(keras: Trace, other: Trace, quantized: bool) -> tuple[LayerErro
             )
         )
     return tuple(sorted(errors, key=lambda error: error.sqnr))
+
+
+def first_far_off(keras: Trace, errors: Iterable[LayerError]) -> str | None:
+    """Return the first layer, in the order of computation, that is far off, with its error; None where none is."""
+    by_layer = {error.layer: error.sqnr for error in errors}
+    far_off = (name for name, _ in keras.tensors if by_layer.get(name, FAR_OFF) < FAR_OFF)
+    name = next(far_off, None)
+    return None if name is None else f"{name} ({by_layer[name]:.0f} dB)"
