@@ -20,7 +20,8 @@ class Comparison:
     `confidence_error` is the root mean square of the change in the probability of the reference's first choice;
     `confidence_slope` of what that changes for a small change of 1 in the lead of its logit, p (1 - p).
     `flips` are the indices of the images whose class changed, `margins` the reference's lead of its first over its
-    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug.
+    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug. `usual_difference` is the largest difference but
+    for one image in a thousand, which may lie outside of what calibration has seen.
     """
 
     count: int
@@ -34,6 +35,7 @@ class Comparison:
     mean_difference: float
     confidence_error: float
     confidence_slope: float
+    usual_difference: float
 
     @property
     def drop(self) -> float:
@@ -47,14 +49,16 @@ class Comparison:
 
     @property
     def logit_error(self) -> float:
-        """The least error of every logit, up or down, that explains what is seen.
+        """The least error of every logit, up or down, that explains what is seen, but for one image in a thousand.
 
         Logits that are each off by at most e move a probability by at most tanh(e / 2), and change the class only
         where the margin is at most tanh(e): both follow from odds that change by a factor of at most exp(2e).
         """
-        if not self.largest_difference < 1:
+        if not self.usual_difference < 1:
             return float("inf")
-        return float(max(2 * np.arctanh(self.largest_difference), np.arctanh(min(self.largest_margin, 1 - 1e-7))))
+        margins = sorted(self.margins, reverse=True)[_outliers(self.count) :]
+        margin = min(max(margins, default=0.0), 1 - 1e-7)
+        return float(max(2 * np.arctanh(self.usual_difference), np.arctanh(margin)))
 
     @property
     def logit_noise(self) -> float:
@@ -97,7 +101,13 @@ def compare(reference: Outputs, candidate: Outputs, labels: NDArray[np.uint8]) -
         mean_difference=float(difference.mean()),
         confidence_error=_rms(difference[top]),
         confidence_slope=_rms(confidence * (1 - confidence)),
+        usual_difference=float(np.sort(difference.max(axis=1))[-1 - _outliers(len(labels))]),
     )
+
+
+def _outliers(count: int) -> int:
+    """Return how many images may lie outside of what calibration has seen."""
+    return count // 1000
 
 
 def _rms(values: NDArray[np.floating]) -> float:
