@@ -20,8 +20,8 @@ class Comparison:
     `confidence_error` is the root mean square of the change in the probability of the reference's first choice;
     `confidence_slope` of what that changes for a small change of 1 in the lead of its logit, p (1 - p).
     `flips` are the indices of the images whose class changed, `margins` the reference's lead of its first over its
-    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug. `usual_difference` is the largest difference but
-    for one image in a thousand, which may lie outside of what calibration has seen.
+    second choice on each: a flip at 0.001 is noise, one at 0.6 is a bug. `usual_difference` is the largest difference
+    but for one image in a thousand, which may lie outside of what calibration has seen.
     """
 
     count: int
