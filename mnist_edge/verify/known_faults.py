@@ -242,7 +242,7 @@ def _layouts(expected: Kernel, layout: str, shape: tuple[int, ...], picture: tup
 
 def of_activations(layer: str, expected: Array, actual: Array) -> Iterator[tuple[Fault, Change]]:
     """Yield the fault of a layer's output, `[N, …, channels]`, with what does it to Keras's."""
-    if sqnr(expected, actual) >= SAME:
+    if sqnr(expected, actual) >= SAME or not np.isfinite(actual).all():
         return
     flat, expected_flat = actual.reshape(-1, actual.shape[-1]).T, expected.reshape(-1, expected.shape[-1]).T
     order = _match(expected_flat, flat)

@@ -10,7 +10,7 @@ from mnist_edge.core.errors import ModelError
 from mnist_edge.core.optional import require_keras
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats.keras.adapt import adapt, original_input
-from mnist_edge.formats.keras.folding import folded, ungrouped
+from mnist_edge.formats.keras.folding import folded, stable, ungrouped
 from mnist_edge.formats.keras.structure import layer_calls, outputs_of, structure_digest
 from mnist_edge.formats.runner import softmax
 from mnist_edge.training.own_model import OwnModelOptions, take_over
@@ -53,7 +53,7 @@ def test_the_form_of_the_contract_gives_the_same_answers(mnist: Dataset, name: s
         before = np.log(before / (1 - before))
     wanted = before if note == "" else softmax(before)
     np.testing.assert_allclose(after, wanted, atol=2e-5)
-    for rewritten in (folded(own), ungrouped(own)):
+    for rewritten in (folded(own), ungrouped(own), stable(own)):
         again = np.asarray(rewritten(images[..., None].astype(np.float32) / np.float32(255), training=False))
         np.testing.assert_allclose(again, after, atol=2e-5)
     kinds = {type(call.layer).__name__ for call in layer_calls(own)}

@@ -140,3 +140,57 @@ def ungrouped(model: Any) -> Any:
 def _groups(layer: Any) -> int:
     """Return the groups of a convolution, 1 of other layers; GroupNormalization has some of another kind."""
     return int(layer.groups) if type(layer).__name__ in {"Conv1D", "Conv2D"} else 1
+
+
+def stable(model: Any) -> Any:
+    """Return a Keras model whose softplus and mish are computed from numbers of a small range; it gives the same.
+
+    TFLite has no softplus. It takes log(1 + exp(x)), whose exponential no 256 values hold.
+    """
+    if not {_activation(call.layer) for call in layer_calls(model)} & set(STABLE):
+        return model
+    copies, small_range = Copies(), _small_range()
+    activations: dict[int, Any] = {}
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        function = _activation(layer)
+        if function not in STABLE:
+            return copies.call(layer, *args, **kwargs)
+        before = args[0] if type(layer).__name__ == "Activation" else copies.without_activation(layer, args[0])
+        name = f"{layer.name}_in_a_small_range"
+        return activations.setdefault(id(layer), small_range(function, name=name))(before)
+
+    return rebuilt(model, call)
+
+
+def _small_range() -> Any:
+    """Return a class of layers that compute a function of `STABLE`."""
+    import keras
+
+    class SmallRange(keras.layers.Layer):  # type: ignore[misc,name-defined,unused-ignore]
+        def __init__(self, function: str, **options: Any) -> None:
+            super().__init__(**options)
+            self.function = function
+
+        def call(self, values: Any) -> Any:
+            return STABLE[self.function](values)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "function": self.function}
+
+    return SmallRange
+
+
+def _softplus(values: Any) -> Any:
+    from keras import ops
+
+    return ops.relu(values) + ops.log(ops.exp(-ops.abs(values)) + 1)
+
+
+def _mish(values: Any) -> Any:
+    from keras import ops
+
+    return values * ops.tanh(_softplus(values))
+
+
+STABLE = {"softplus": _softplus, "mish": _mish}

@@ -11,6 +11,7 @@ from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.optional import require, silenced
 from mnist_edge.formats.base import Request
+from mnist_edge.formats.keras.folding import stable
 from mnist_edge.formats.keras.signature import logit_floor, serving
 from mnist_edge.formats.runner import pixel_table
 from mnist_edge.formats.tflite import graph
@@ -42,7 +43,7 @@ def _converter(tf: Any, model: Any, folder: str, request: Request, traced_batch:
     """Return a converter over a SavedModel in `folder`, whose signature names the input and the output."""
     import keras
 
-    traced, serve, signature = serving(model, request.io, traced_batch)
+    traced, serve, signature = serving(stable(model), request.io, traced_batch)
     archive = keras.export.ExportArchive()
     archive.track(traced)
     archive.add_endpoint("serve", serve, input_signature=signature)
