@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.metrics import compare
 from mnist_edge.formats.keras.folding import CHANNEL_AXIS, folded
-from mnist_edge.formats.keras.structure import run
+from mnist_edge.formats.keras.structure import has_loop, run
 
 PART = 1000  # images at once
+Range = tuple[float, float]
 MOVES = {"Reshape", "Flatten", "Permute", "MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling2D", "ZeroPadding2D"}
 """Layers whose outputs are values of their inputs, so that nothing is rounded once more."""
 SIMPLE = {"Conv1D", "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "ReLU", "AveragePooling2D", "Add"}
@@ -24,9 +25,11 @@ SIMPLE = {"Conv1D", "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "Re
 MOVING = {
     "Reshape", "Transpose", "MaxPool", "ConcatV2", "Pack", "Unpack", "StridedSlice", "Slice", "Split", "SplitV",
     "Squeeze", "ExpandDims", "Identity", "Pad", "PadV2", "MirrorPad", "GatherV2", "Cast", "Tile", "Fill",
-    "ZerosLike", "BroadcastTo", "Conv2D", "DepthwiseConv2dNative", "MatMul",
+    "ZerosLike", "BroadcastTo", "Conv2D", "DepthwiseConv2dNative",
 }  # fmt: skip
 """TensorFlow's operators that move numbers, or whose output is rounded after its bias."""
+FIXED = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+"""Operators whose range the TFLite quantization specification fixes."""
 FUSED = {"linear", "relu", "relu6", "softmax"}
 """Activations that a runtime computes with the layer before it, or in float."""
 
@@ -74,30 +77,45 @@ class _Activations:
         return self._note(activation(self._note(_linear(layer, args, kwargs))))
 
     def _inside(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """Return what a layer of several operators gives, each of which rounds."""
+        """Return what a layer of several operators gives, each of which rounds; a loop is never int8."""
+        import tensorflow as tf
         from tensorflow.python.framework import op_callbacks
+
+        if has_loop(layer):
+            return self._note(layer(*args, **kwargs))
+        noted: list[Any] = []
 
         def callback(
             kind: str | bytes, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
         ) -> Any:
             name = kind.decode() if isinstance(kind, bytes) else kind
-            if graph is not None or name in MOVING or name.startswith("FakeQuant"):
+            if graph is None or name in MOVING or name.startswith("FakeQuant"):
                 return None
-            return [self._note(output) for output in outputs]
+            return [self._note(output, FIXED.get(name), noted) for output in outputs]
 
-        op_callbacks.add_op_callback(callback)
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator,unused-ignore]
+        def whole() -> Any:
+            return layer(*args, **kwargs), list(noted)
+
+        op_callbacks.add_op_callback(callback)  # TensorFlow takes what it returns while a graph is made
         try:
-            return layer(*args, **kwargs)
+            output, values = whole()
         finally:
             op_callbacks.remove_op_callback(callback)
+        self._computed(values)
+        return output
 
-    def _note(self, output: Any) -> Any:
+    def _note(self, output: Any, fixed: Range | None = None, noted: list[Any] | None = None) -> Any:
+        """Return an activation as it goes on; where `noted` is given, it is one of a graph, and computed later."""
         if getattr(output, "dtype", None) != "float32" or tuple(output.shape[:1]) != (self._count,):
             return output
         self._position += 1
-        return self._seen(self._position, output)
+        return self._seen(self._position, output, fixed, noted)
 
-    def _seen(self, position: int, output: Any) -> Any:
+    def _computed(self, values: list[Any]) -> None:
+        """Take the values of what was noted in a graph."""
+
+    def _seen(self, position: int, output: Any, fixed: Range | None, noted: list[Any] | None) -> Any:
         raise NotImplementedError
 
 
@@ -106,22 +124,35 @@ class _Observer(_Activations):
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
-        self.ranges: dict[int, tuple[float, float]] = {}
+        self.ranges: dict[int, Range] = {}
+        self._waiting: list[tuple[int, Range | None]] = []
 
-    def _seen(self, position: int, output: Any) -> Any:
-        values = np.asarray(output)
-        self.ranges[position] = float(min(values.min(), 0)), float(max(values.max(), 1e-6))
+    def _seen(self, position: int, output: Any, fixed: Range | None, noted: list[Any] | None) -> Any:
+        if noted is None:
+            self._keep(position, output, fixed)
+        else:
+            noted.append(output)
+            self._waiting.append((position, fixed))
         return output
+
+    def _computed(self, values: list[Any]) -> None:
+        for (position, fixed), value in zip(self._waiting, values, strict=True):
+            self._keep(position, value, fixed)
+        self._waiting.clear()
+
+    def _keep(self, position: int, output: Any, fixed: Range | None) -> None:
+        values = np.asarray(output)
+        self.ranges[position] = fixed or (float(min(values.min(), 0)), float(max(values.max(), 1e-6)))
 
 
 class _Rounder(_Activations):
     """Rounds each activation to 256 values of its range."""
 
-    def __init__(self, count: int, ranges: dict[int, tuple[float, float]]) -> None:
+    def __init__(self, count: int, ranges: dict[int, Range]) -> None:
         super().__init__(count)
         self._ranges = ranges
 
-    def _seen(self, position: int, output: Any) -> Any:
+    def _seen(self, position: int, output: Any, fixed: Range | None, noted: list[Any] | None) -> Any:
         import tensorflow as tf
 
         low, high = self._ranges[position]

@@ -104,7 +104,7 @@ def structure_digest(model: Any) -> str:
 
 def check_int8(model: Any) -> None:
     """Raise ConversionError where a network has a loop, which no converter computes in int8."""
-    loops = [item.layer for item in layer_calls(model) if _has_loop(item.layer)]
+    loops = [item.layer for item in layer_calls(model) if has_loop(item.layer)]
     if loops:
         kind, name = type(loops[0]).__name__, loops[0].name
         raise ConversionError(
@@ -113,7 +113,8 @@ def check_int8(model: Any) -> None:
         )
 
 
-def _has_loop(layer: Any) -> bool:
+def has_loop(layer: Any) -> bool:
+    """Return whether a layer computes step by step, in a loop of the graph."""
     inner = getattr(layer, "forward_layer", None) or layer
     return hasattr(inner, "unroll") and not inner.unroll
 
