@@ -100,7 +100,7 @@ FAULTS: Mapping[str, Fault] = {
     "swapped channels": kernels(swapped, -1),
     "labels shifted": kernels(lambda kernel: np.roll(kernel, 1, axis=-1), -1),
     "weights rounded to 4 bits": kernels(four_bits, -1),
-    "wrong zero point": kernels(off, -1),
+    "wrong zero point": kernels(off, 0),
     "per-channel scales misread": kernels(misread, -1),
     "normalization applied twice": before(lambda layers: layers.Rescaling(1 / 255)),
     "image inverted": before(lambda layers: layers.Rescaling(-1.0, offset=1.0)),

@@ -151,8 +151,8 @@ def test_a_network_that_int8_costs_more_is_allowed_more() -> None:
     )
     assert "simulated in Keras" in wide["noise"].origin
     assert "simulated in Keras" not in usual["noise"].origin
-    assert wide["noise"].allowed == pytest.approx(2.5 * 0.5 / 0.2 * usual["noise"].allowed)
-    assert wide["steps"].allowed == pytest.approx(4 * 2.0 / 0.2)
+    assert wide["noise"].allowed == pytest.approx(2 * 0.5 / 0.2 * usual["noise"].allowed)
+    assert wide["steps"].allowed == pytest.approx(3 * 2.0 / 0.2)
     assert wide["flips"].allowed > usual["flips"].allowed
     assert variant_margin(Precision.INT8, costly) > variant_margin(Precision.INT8, MEASURED)
 
