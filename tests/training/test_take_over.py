@@ -10,10 +10,12 @@ from mnist_edge.core.errors import ModelError
 from mnist_edge.core.optional import require_keras
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats.keras.adapt import adapt, original_input
+from mnist_edge.formats.keras.fake_quantization import int8_cost
 from mnist_edge.formats.keras.folding import folded, stable, ungrouped
 from mnist_edge.formats.keras.structure import layer_calls, outputs_of, structure_digest
 from mnist_edge.formats.runner import softmax
 from mnist_edge.training.own_model import OwnModelOptions, take_over
+from mnist_edge.training.recipes import RECIPES, find_recipe
 
 SHAPES = {
     "quickstart-28x28": (28, 28),
@@ -56,8 +58,16 @@ def test_the_form_of_the_contract_gives_the_same_answers(mnist: Dataset, name: s
     for rewritten in (folded(own), ungrouped(own), stable(own)):
         again = np.asarray(rewritten(images[..., None].astype(np.float32) / np.float32(255), training=False))
         np.testing.assert_allclose(again, after, atol=2e-5)
+    pixels = images[..., None].astype(np.float32) / np.float32(255)
+    assert 0 < int8_cost(own, pixels[:8], pixels)["int8_noise"] < 5
     kinds = {type(call.layer).__name__ for call in layer_calls(own)}
     assert not kinds & {"Dropout", "GaussianNoise", "RandomTranslation", "Functional", "Sequential"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_int8_is_simulated_with_dropout_inside(mnist: Dataset, recipe: str) -> None:
+    pixels = mnist.train.images[:20, ..., None].astype(np.float32) / np.float32(255)
+    assert 0 < int8_cost(find_recipe(recipe).build(), pixels[:8], pixels)["int8_noise"] < 5
 
 
 def test_batchnorm_and_relu_are_folded_into_their_layer() -> None:
