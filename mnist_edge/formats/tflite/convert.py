@@ -10,6 +10,7 @@ import numpy as np
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.optional import require, silenced
+from mnist_edge.core.text import one_line
 from mnist_edge.formats.base import Request
 from mnist_edge.formats.keras.folding import stable
 from mnist_edge.formats.keras.signature import logit_floor, serving
@@ -36,7 +37,7 @@ def convert(model: Any, request: Request, traced_batch: int | None) -> bytes:
                 return _int8(tf, converter, model, request)
             return bytes(converter.convert())
         except (ValueError, RuntimeError, tf.errors.OpError, ConverterError) as error:
-            raise ConversionError(f"TensorFlow's converter could not convert the model ({error}).") from error
+            raise ConversionError(f"TensorFlow's converter could not convert the model ({one_line(error)}).") from error
 
 
 def _converter(tf: Any, model: Any, folder: str, request: Request, traced_batch: int | None) -> Any:
