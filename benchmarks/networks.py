@@ -1,6 +1,6 @@
 """Every network of tests/support/networks.py: exported, verified, and beside the converters' own int8.
 
-    python benchmarks/networks.py [NAME …]     (writes results/networks.json and results/networks.md)
+    python benchmarks/networks.py [NAME …]     (writes results/networks.json and .md; of the networks named alone)
 
 Each network is trained for seconds and exported in four precisions and both formats. What is counted: files that could
 not be written and why, healthy files that `verify` fails, and causes that it names though nothing was planted. Int8
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from figures import write
+from figures import RESULTS, write
 from support.networks import NETWORKS, Network
 
 from mnist_edge.core.contract import Precision
@@ -176,21 +176,19 @@ def _points(value: Any) -> str:
 
 
 def main() -> None:
-    """Run it for the networks named, or for all."""
+    """Run it for the networks named, whose rows are replaced in the results, or for all."""
     dataset = load_mnist()
-    rows = []
+    stored = json.loads((RESULTS / "networks.json").read_text(encoding="utf-8"))["networks"] if sys.argv[1:] else []
+    rows = {row["network"]: row for row in stored}
     for name in sys.argv[1:] or NETWORKS:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                row = measure(name, NETWORKS[name], dataset, Path(folder))
+                rows[name] = measure(name, NETWORKS[name], dataset, Path(folder))
             except MnistEdgeError as error:
-                row = {"network": name, "accuracy": 0.0, "files": {}, "failed": {"all": str(error)}, "int8": {}}
-        rows.append(row)
-        print(json.dumps(row), flush=True)
-    if not sys.argv[1:]:
-        write("networks", {"networks": rows}, table(rows))
-    else:
-        print(table(rows))
+                rows[name] = {"network": name, "accuracy": 0.0, "files": {}, "failed": {"all": str(error)}, "int8": {}}
+        print(json.dumps(rows[name]), flush=True)
+    ordered = [rows[name] for name in NETWORKS if name in rows]
+    write("networks", {"networks": ordered}, table(ordered))
 
 
 if __name__ == "__main__":
