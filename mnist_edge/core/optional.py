@@ -58,7 +58,7 @@ def require(module: str, package: str, what: str) -> ModuleType:
         raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
     if loaded := sys.modules.get(module):
         return loaded
-    _check_numpy(package, what)
+    _check_numpy(module, package, what)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime 1.29 and newer report to Microsoft otherwise
     try:
         with silenced():
@@ -73,19 +73,33 @@ def require(module: str, package: str, what: str) -> ModuleType:
         ) from error
 
 
-def _check_numpy(package: str, what: str) -> None:
+def _check_numpy(module: str, package: str, what: str) -> None:
     """Raise MissingRuntime where a package was built for NumPy 1 and NumPy is newer."""
     first = FOR_NUMPY_2.get(package)
     if first is None:
         return
-    found = versions([package, "numpy"])
-    if package in found and _numbers(found.get("numpy", "1")) >= (2,) and _numbers(found[package]) < first:
+    found = {package: _version_beside(module, package), "numpy": _version_beside("numpy", "numpy")}
+    if found[package] and _numbers(found["numpy"] or "1") >= (2,) and _numbers(found[package]) < first:
         newer = f"{package}>={'.'.join(map(str, first))}"
         advice = "numpy<2" if package == "tflite-runtime" else newer  # whose last version is 2.14.0
         raise MissingRuntime(
             f"{what} needs {package}; {package} {found[package]}, which is installed, was built for NumPy 1, and NumPy "
             f"{found['numpy']} is here. Install what goes together: {pip_install(advice)}"
         )
+
+
+def _version_beside(module: str, package: str) -> str:
+    """Return a package's version from the name of its folder of metadata, "" where there is none.
+
+    `predict` has no time for `importlib.metadata`, which reads the metadata itself.
+    """
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    start, end = f"{package.replace('-', '_')}-", ".dist-info"
+    for place in (spec and spec.submodule_search_locations) or ():
+        for path in Path(place).parent.iterdir():
+            if path.name.startswith(start) and path.name.endswith(end):
+                return path.name[len(start) : -len(end)]
+    return ""
 
 
 def _numbers(version: str) -> tuple[int, ...]:
