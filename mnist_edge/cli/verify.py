@@ -2,7 +2,7 @@
 
 from json import loads
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -70,7 +70,6 @@ def command(
     from mnist_edge.core.folder import VERIFY
     from mnist_edge.report import json as report_json
     from mnist_edge.report import junit as report_junit
-    from mnist_edge.report.verify_tables import layers_table, matrix_table, verify_table
 
     run_custom(custom)
     folders = export_folders(target) if reference is None else [target]
@@ -95,16 +94,23 @@ def command(
     if json:
         print_json({**content, **(report_json.layers(errors, skipped) if layers else {})})
     else:
-        screen = console()
-        screen.print(verify_table(report, screen.width))
-        if matrix:
-            screen.print(matrix_table(report))
-        if layers:
-            screen.print(layers_table(errors, skipped))
+        _show(report, matrix, (errors, skipped) if layers else None)
     if not report.passes(strict):
         if report.passed:
             info("FAIL: --strict, and something was skipped.")
         ctx.exit(1)
+
+
+def _show(report: "VerifyReport", matrix: bool, layers: tuple[dict[str, Any], dict[str, str]] | None) -> None:
+    """Print the tables."""
+    from mnist_edge.report.verify_tables import layers_table, matrix_table, verify_table
+
+    screen = console()
+    screen.print(verify_table(report, screen.width))
+    if matrix:
+        screen.print(matrix_table(report))
+    if layers is not None:
+        screen.print(layers_table(*layers))
 
 
 def _verify_each(ctx: click.Context, folders: list[Path], json: bool) -> None:

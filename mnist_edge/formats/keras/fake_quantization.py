@@ -5,6 +5,7 @@ have a scale for each output channel in convolutions and one in all in Dense lay
 specification).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +56,7 @@ def int8_cost(model: Any, pixels: NDArray[np.float32], others: NDArray[np.float3
     return {"int8_noise": float(compared.logit_noise), "int8_error": float(compared.logit_error)}
 
 
-class _Activations:
+class _Activations(ABC):
     """Calls layers, and hands each activation that an int8 file rounds to `_seen`, in the order of computation."""
 
     def __init__(self, count: int) -> None:
@@ -112,11 +113,13 @@ class _Activations:
         self._position += 1
         return self._seen(self._position, output, fixed, noted)
 
+    @abstractmethod
     def _computed(self, values: list[Any]) -> None:
         """Take the values of what was noted in a graph."""
 
+    @abstractmethod
     def _seen(self, position: int, output: Any, fixed: Range | None, noted: list[Any] | None) -> Any:
-        raise NotImplementedError
+        """Return an activation as it goes on."""
 
 
 class _Observer(_Activations):
@@ -157,6 +160,9 @@ class _Rounder(_Activations):
 
         low, high = self._ranges[position]
         return tf.quantization.fake_quant_with_min_max_vars(output, low, high)
+
+    def _computed(self, values: list[Any]) -> None:
+        """Take nothing: no values are kept."""
 
 
 def _linear(layer: Any, args: Any, kwargs: Any) -> Any:
