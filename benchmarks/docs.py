@@ -40,7 +40,7 @@ def output(name: str) -> str:
 def command_reference() -> str:
     """Return docs/commands.md: the help of every command, as a terminal of 88 columns shows it."""
     parts = [HEAD]
-    root = click.Context(commands, info_name="mnist-edge")
+    root = click.Context(commands, info_name="mnist-edge", help_option_names=["-h", "--help"])
     for name in commands.list_commands(root):
         parts += _help(commands.get_command(root, name), name, root)
     return "\n".join(parts)
@@ -49,6 +49,7 @@ def command_reference() -> str:
 def _help(command: click.Command | None, name: str, parent: click.Context) -> list[str]:
     assert command is not None
     context = click.Context(command, info_name=name, parent=parent, max_content_width=88, terminal_width=88)
+    command._help_option = None  # click keeps the one of an earlier context, which may have other names
     text = command.get_help(context)
     parts = [f"## {context.command_path}", "", *(f"    {line}".rstrip() for line in text.splitlines()), ""]
     if isinstance(command, click.Group):
