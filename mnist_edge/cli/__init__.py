@@ -65,6 +65,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         )
         code = INTERRUPTED
     except (click.ClickException, MnistEdgeError, OSError, ImportError) as error:
+        if isinstance(error, ImportError) and str(error.name).startswith("mnist_edge"):
+            raise  # a bug of ours, not a package that is missing
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
             sys.exit(NO)

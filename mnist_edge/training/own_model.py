@@ -8,7 +8,6 @@ import numpy as np
 
 from mnist_edge.core.errors import ModelError
 from mnist_edge.core.optional import require_keras, silenced
-from mnist_edge.core.text import one_line
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.keras.adapt import RANGES, SHAPES, adapt, original_input
@@ -62,11 +61,8 @@ def take_over(model: Any, name: str, digits: Digits, options: OwnModelOptions = 
     position, note = _output(model, name, options.output)
     notes = [note]
     ranges = RANGES if options.pixel_range is None else (options.pixel_range,)
-    try:
-        with silenced():
-            candidates = {item: adapt(model, shape, item, position) for item in ranges}
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise ModelError(f"the layers of {name} cannot be put together again ({one_line(error)}).") from error
+    with silenced():
+        candidates = {item: adapt(model, shape, item, position) for item in ranges}
     pixel_range = options.pixel_range
     if pixel_range is None:
         pixel_range, note = _find_range({item: own for item, (own, _) in candidates.items()}, digits)

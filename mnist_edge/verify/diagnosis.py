@@ -41,6 +41,11 @@ class KerasModel:
         """Return the model, loaded once."""
         return load_model(self.path)
 
+    @cached_property
+    def outputs(self) -> NDArray[np.float32]:
+        """Return its outputs on the images, `[N, 10]`."""
+        return predict(self.model, self.images)
+
     @property
     def few(self) -> NDArray[np.uint8]:
         """Return some of the images, from all over the set."""
@@ -133,7 +138,7 @@ class _Trial:
         return self._explains(self.keras_model.layers.with_output(layer, change, scaled(self.keras_model.images)))
 
     def _explains(self, faulty: NDArray[np.float32]) -> bool:
-        keras = predict(self.keras_model.model, self.keras_model.images)
+        keras = self.keras_model.outputs
         before, after = (float(np.square(self.outputs - other).mean()) for other in (keras, faulty))
         return after < before / EXPLAINED and known_faults.agreement(self.outputs, faulty) >= (
             known_faults.agreement(self.outputs, keras)

@@ -121,3 +121,12 @@ def test_one_of_several_outputs_is_chosen_by_name(mnist: Dataset) -> None:
     own = take_over(model, "it", mnist.train, OwnModelOptions("0..1", "other")).model
     pixels = mnist.train.images[:5, ..., None].astype(np.float32) / np.float32(255)
     np.testing.assert_allclose(np.asarray(own(pixels)), softmax(np.asarray(model(pixels)[1])), atol=1e-5)
+
+
+def test_a_layer_that_28_pixels_are_too_few_for_is_named(mnist: Dataset) -> None:
+    keras = require_keras("a test")
+    layers = keras.layers
+    deep = [layers.Conv2D(4, 9, strides=2, name=f"conv_{index}") for index in range(3)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *deep, layers.GlobalAveragePooling2D(), layers.Dense(10)])
+    with pytest.raises(ModelError, match=r"the layer 'conv_2' \(Conv2D\) cannot be built for a 28×28 image"):
+        take_over(model, "it", mnist.train)

@@ -1,13 +1,15 @@
 """The graph of a Keras model: run layer by layer, nested models too, and rebuilt from copies of its layers."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.errors import ConversionError
+from mnist_edge.core.errors import ConversionError, ModelError
+from mnist_edge.core.text import one_line
 
 Call = Callable[..., Any]
 """Takes a layer and the arguments that it is called with, and returns its output."""
@@ -149,18 +151,21 @@ class Copies:
             return self._by_id[id(layer)]
         if not isinstance(layer, keras.layers.Layer):
             return layer  # an operation, such as keras.ops.add, has neither weights nor a dtype
-        config = _in_float32(layer.get_config()) | changes
+        with _errors_of(layer):
+            config = _in_float32(layer.get_config()) | changes
         while config["name"] in self._names:
             config["name"] += "_"
         self._names.add(config["name"])
-        copy = type(layer).from_config(config)
+        with _errors_of(layer):
+            copy = type(layer).from_config(config)
         self._by_id[id(layer)] = copy
         return copy
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what the copy of a layer gives, with the same weights."""
         copy = self.of(layer)
-        output = copy(*args, **kwargs)
+        with _errors_of(layer):
+            output = copy(*args, **kwargs)
         if copy is not layer:
             copy.set_weights(layer.get_weights())
         if hasattr(copy, "finalize_state"):
@@ -174,6 +179,18 @@ class Copies:
         output = linear(source)
         linear.set_weights(layer.get_weights())
         return output
+
+
+@contextmanager
+def _errors_of(layer: Any) -> Iterator[None]:
+    """Name the layer in what Keras, or a layer of the user's, raises on being built anew. Raises ModelError."""
+    try:
+        yield
+    except (ValueError, TypeError, NotImplementedError) as error:
+        kind = type(layer).__name__
+        raise ModelError(
+            f"the layer {layer.name!r} ({kind}) cannot be built for a 28×28 image: {one_line(error)}"
+        ) from error
 
 
 def _in_float32(config: Any) -> Any:

@@ -23,9 +23,8 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Weight:
-    """A kernel: the variable of a layer that holds it, and its shape as an image or matrix kernel."""
+    """A kernel: the variable that holds it, and its shape as an image or matrix kernel."""
 
-    layer: Any
     variable: Any
     shape: tuple[int, ...]
     layout: str
@@ -116,13 +115,13 @@ def _weights(layer: Any) -> list[tuple[str, _Weight]]:
 def _weight(layer: Any, variable: Any, kind: str) -> _Weight:
     shape = tuple(variable.shape)
     if kind in {"DepthwiseConv2D", "depthwise"}:
-        return _Weight(layer, variable, (*shape[:2], 1, shape[2] * shape[3]), "HWIO")
+        return _Weight(variable, (*shape[:2], 1, shape[2] * shape[3]), "HWIO")
     if kind == "Conv1D":
-        return _Weight(layer, variable, (1, *shape), "HWIO")
+        return _Weight(variable, (1, *shape), "HWIO")
     if kind == "Conv2DTranspose":
-        return _Weight(layer, variable, shape, "HWOI")
+        return _Weight(variable, shape, "HWOI")
     if kind == "EinsumDense":
         inputs, kernel = layer.equation.split("->")[0].split(",")
         summed = int(np.prod([size for axis, size in zip(kernel, shape, strict=True) if axis in inputs]))
-        return _Weight(layer, variable, (summed, int(np.prod(shape)) // summed), "IO")
-    return _Weight(layer, variable, shape, "HWIO" if len(shape) == 4 else "IO")
+        return _Weight(variable, (summed, int(np.prod(shape)) // summed), "IO")
+    return _Weight(variable, shape, "HWIO" if len(shape) == 4 else "IO")
