@@ -198,7 +198,7 @@ def _check_own_options(own: Path | None) -> None:
     ignored = ("model", "seed") if own else ("pixel_range", "output_name", "name", "force")
     flags = {"pixel_range": "input-range", "output_name": "output"}
     if given := [f"--{flags.get(name, name)}" for name in ignored if typed(name)]:
-        why = "--from brings a trained model" if own else "they are of a model of yours, which --from names"
+        why = "--from brings a trained model" if own else "only with --from, a model of yours, that means something"
         raise click.UsageError(f"leave out {' and '.join(given)}: {why}.")
 
 
@@ -219,7 +219,7 @@ def _own_model(folder: Path, own: Path, dataset: "Dataset", options: dict[str, A
     if accuracy < GUESSING:
         info(f"WARNING: {own} is right on {accuracy:.1%} of the test images, which is hardly more than guessing.")
     if not store.holds(folder, adopted):
-        if (folder / MODEL).exists() and not options["force"]:
+        if (folder / MODEL).exists() and not store.records(folder, adopted) and not options["force"]:
             raise click.UsageError(
                 f"{folder} holds another model. Give this one another name with --name, or replace that one, and what "
                 "was exported from it, with --force."

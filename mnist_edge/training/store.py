@@ -65,9 +65,17 @@ def save(trained: Trained, folder: Path) -> list[str]:
 def holds(folder: Path, trained: Trained) -> bool:
     """Return whether a finished export of this very model, trained on the same data, is in a folder."""
     try:
-        record = _record(folder)
         Manifest.read(folder).check(MODEL)
-    except (ModelError, FolderError, ArtifactError):
+    except (FolderError, ArtifactError):
+        return False
+    return records(folder, trained)
+
+
+def records(folder: Path, trained: Trained) -> bool:
+    """Return whether the record in a folder is of this very model, also where no export of it was finished."""
+    try:
+        record = _record(folder)
+    except ModelError:
         return False
     keys = ("weights_sha256", "dataset", "structure_sha256")
     return all(record.get(key) == trained.record.get(key) for key in keys)

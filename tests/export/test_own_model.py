@@ -46,6 +46,7 @@ def own(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     softmax.set_weights(logits.get_weights())
     logits.save(folder / "logits.keras")
     softmax.save(folder / "mine.keras")
+    build("softmax").save(folder / "other.keras")
     image = keras.Input((28, 28, 1))
     flat = keras.layers.Flatten()(image)
     keras.Model(image, [keras.layers.Dense(10)(flat), keras.layers.Dense(10)(flat)]).save(folder / "two.keras")
@@ -93,6 +94,19 @@ def test_another_shape_is_refused_with_its_reason(
     (line,) = done.stderr.splitlines()
     assert reason in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.extra("a quarter of a minute or more")
+def test_another_model_is_not_replaced_but_an_unfinished_export_goes_on(run: Run, own: Path, tmp_path: Path) -> None:
+    arguments = ("export", "--float32", "--format", "onnx", "--out", tmp_path, "--name", "it")
+    run(*arguments, "--from", own / "mine.keras")
+    (tmp_path / "it" / "manifest.json").unlink()  # as after Ctrl-C
+    run(*arguments, "--from", own / "mine.keras")
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "it").iterdir()}
+    done = run(*arguments, "--from", own / "other.keras", check=2)
+    assert "holds another model" in done.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "it").iterdir()} == whole
+    run(*arguments, "--from", own / "other.keras", "--force")
 
 
 @pytest.mark.extra("a quarter of a minute or more")
