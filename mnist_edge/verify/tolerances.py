@@ -31,6 +31,7 @@ SPREADS, HALVES, STEPS, NOISE, NOISE_INT8_SOFTMAX = 4, 2, 2, 1, 2
 SIMULATED, SIMULATED_LARGEST = 2, 3
 DROP = 0.1
 FLOAT_SOFTMAX = 1e-6
+FLOAT_UNITS = 64 * 2**-24
 INT8_SOFTMAX = 1 / 256
 INT16_SOFTMAX = 4 / 32768
 
@@ -123,8 +124,8 @@ def tolerances_of(
         same_runtime: the runtime here has the version of the exporting host's.
     """
     ways = f"{variation.run_to_run:.1e} over {len(variation.runs)} ways to run it"
-    spread = f"{SPREADS} × the spread of Keras itself, {ways}"
-    float32 = Tolerance("difference", SPREADS * variation.run_to_run, spread)
+    spread = f"{SPREADS} × the spread of Keras itself, {ways}, or 64 units in the last place of a float32 near 1"
+    float32 = Tolerance("difference", float_noise(variation), spread)
     if precision is Precision.FLOAT32:
         return (float32, Tolerance("host", float32.allowed, float32.origin))
     if precision is Precision.FLOAT16:
@@ -140,6 +141,11 @@ def tolerances_of(
     return (*tolerances, _host(precision, variation, full_integer, same_runtime))
 
 
+def float_noise(variation: KerasVariation) -> float:
+    """Return how far two ways to compute one network in float32 may differ; the spread of few images may be too low."""
+    return max(SPREADS * variation.run_to_run, FLOAT_UNITS)
+
+
 def int8_noise(variation: KerasVariation) -> float:
     """Return the noise on a logit that int8 may make: a step, or more where the simulation of this network has more."""
     return max(variation.logit_step, SIMULATED * variation.int8_noise)
@@ -147,7 +153,7 @@ def int8_noise(variation: KerasVariation) -> float:
 
 def variant_margin(precision: Precision, variation: KerasVariation) -> float:
     """Return the margin up to which one file, computed in two ways, may change a class: int8's noise, or float's."""
-    return math.tanh(int8_noise(variation)) if precision in QUANTIZED else 2 * SPREADS * variation.run_to_run
+    return math.tanh(int8_noise(variation)) if precision in QUANTIZED else 2 * float_noise(variation)
 
 
 def accuracy_budget(
@@ -195,7 +201,7 @@ def _flips(logit_margins: NDArray[np.float64], noise: float) -> Tolerance:
 def _host(precision: Precision, variation: KerasVariation, full_integer: bool, same_runtime: bool) -> Tolerance:
     one_step = math.tanh(int8_noise(variation) / 2)
     if precision is Precision.FLOAT16:
-        return Tolerance("host", SPREADS * variation.run_to_run, f"{SPREADS} × the spread of Keras itself")
+        return Tolerance("host", float_noise(variation), f"{SPREADS} × the spread of Keras itself")
     if not same_runtime:
         return Tolerance(
             "host", one_step, "one step of a logit, which another version of the runtime may round otherwise"

@@ -72,6 +72,8 @@ def test_each_precision_has_limits_with_an_origin() -> None:
     assert set(names[Precision.FLOAT32]) == {"difference", "host"}
     assert names[Precision.FLOAT32]["difference"].allowed == pytest.approx(4e-6)
     assert "spread of Keras itself" in names[Precision.FLOAT32]["difference"].origin
+    calm = tolerances_of(Precision.FLOAT32, replace(MEASURED, run_to_run=1e-9), GAPS)
+    assert calm[0].allowed == pytest.approx(64 * 2**-24)
     assert names[Precision.FLOAT16]["difference"].allowed == pytest.approx(2e-3 + 4e-6)
     assert set(names[Precision.INT8]) == {"steps", "noise", "flips", "host"}
     assert all(limit.origin for limits_ in names.values() for limit in limits_.values())
