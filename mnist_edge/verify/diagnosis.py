@@ -129,9 +129,10 @@ class _Trial:
     outputs: NDArray[np.float32]
 
     def explains_kernel(self, pair: KernelPair) -> bool:
-        """Return whether it does with the file's kernel."""
+        """Return whether it does with the file's kernel, and the bias in the file's unit or in Keras's."""
         layers, pixels = self.keras_model.layers, scaled(self.keras_model.images)
-        return self._explains(layers.with_kernel(pair.keras.name, pair.in_keras(), pixels))
+        name, kernel = pair.keras.name, pair.in_keras()
+        return any(self._explains(layers.with_kernel(name, kernel, pixels, bias_too)) for bias_too in (True, False))
 
     def explains_output(self, layer: str, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> bool:
         """Return whether it does with a layer's output changed."""

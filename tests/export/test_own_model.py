@@ -135,7 +135,7 @@ def test_a_budget_that_cannot_hold_is_refused_after_methods_and_layers(run: Run,
     dataset = data.load_mnist()
     tried: list[str] = []
     tuner = Tuner(load_inputs(tmp_path / "mine", dataset), "onnx", IOOptions(), tried.append)
-    with pytest.raises(ConversionError, match=r"no int8 quantization stays within -5"):
+    with pytest.raises(ConversionError, match=r"no int8 quantization of onnx stays within -5"):
         first_within(tuner, -5)  # better than Keras by five points: nothing is
     words = "\n".join(tried)
     assert words.index("minmax") < words.index("entropy") < words.index("percentile") < words.index("in float")

@@ -23,11 +23,12 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Weight:
-    """A kernel: the variable that holds it, and its shape as an image or matrix kernel."""
+    """A kernel: the variable that holds it, its shape as an image or matrix kernel, and the variable of the bias."""
 
     variable: Any
     shape: tuple[int, ...]
     layout: str
+    bias: Any = None
 
 
 class LayerTracer:
@@ -62,15 +63,26 @@ class LayerTracer:
         )
         return Trace(kernels, computed)
 
-    def with_kernel(self, name: str, values: Array, pixels: Array) -> Array:
-        """Return the outputs `[N, 10]` with another kernel in a layer, of the trace's shape."""
-        variable = self._weights[name].variable
-        before = np.asarray(variable)
+    def with_kernel(self, name: str, values: Array, pixels: Array, bias_too: bool = False) -> Array:
+        """Return the outputs `[N, 10]` with another kernel in a layer, of the trace's shape.
+
+        With `bias_too` each channel's bias changes in the ratio of the weights: runtimes compute it in their unit.
+        """
+        weight = self._weights[name]
+        variable, bias = weight.variable, weight.bias
+        before, bias_before = np.asarray(variable), np.asarray(0 if bias is None else bias)
         variable.assign(values.reshape(variable.shape))
+        if bias_too and bias is not None:
+            rest = tuple(axis for axis, letter in enumerate(weight.layout) if letter != "O")
+            old = before.reshape(weight.shape)
+            ratio = (values.reshape(weight.shape) * old).sum(axis=rest) / np.maximum((old * old).sum(axis=rest), 1e-30)
+            bias.assign(bias_before * ratio.reshape(bias_before.shape))
         try:
             return self._run(self._model, pixels, lambda layer, output: output)
         finally:
             variable.assign(before)
+            if bias is not None:
+                bias.assign(bias_before)
 
     def with_output(self, name: str, change: Callable[[Array], Array], pixels: Array) -> Array:
         """Return the outputs `[N, 10]` with the output of a layer changed; of all layers behind it too."""
@@ -114,14 +126,15 @@ def _weights(layer: Any) -> list[tuple[str, _Weight]]:
 
 def _weight(layer: Any, variable: Any, kind: str) -> _Weight:
     shape = tuple(variable.shape)
+    bias = None if kind == "depthwise" else getattr(layer, "bias", None)
     if kind in {"DepthwiseConv2D", "depthwise"}:
-        return _Weight(variable, (*shape[:2], 1, shape[2] * shape[3]), "HWIO")
+        return _Weight(variable, (*shape[:2], 1, shape[2] * shape[3]), "HWIO", bias)
     if kind == "Conv1D":
-        return _Weight(variable, (1, *shape), "HWIO")
+        return _Weight(variable, (1, *shape), "HWIO", bias)
     if kind == "Conv2DTranspose":
-        return _Weight(variable, shape, "HWOI")
+        return _Weight(variable, shape, "HWOI", bias)
     if kind == "EinsumDense":
         inputs, kernel = layer.equation.split("->")[0].split(",")
         summed = int(np.prod([size for axis, size in zip(kernel, shape, strict=True) if axis in inputs]))
         return _Weight(variable, (summed, int(np.prod(shape)) // summed), "IO")
-    return _Weight(variable, shape, "HWIO" if len(shape) == 4 else "IO")
+    return _Weight(variable, shape, "HWIO" if len(shape) == 4 else "IO", bias)
