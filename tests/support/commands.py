@@ -9,18 +9,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.loaded import run_loaded
+
 ROOT = Path(__file__).parents[2]
 MODELS = ("cnn", "cnn-wide", "mlp", "mlp-wide")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+NEED_TENSORFLOW = ("export", "train", "verify")
+
+
 def mnist_edge(*arguments: object, check: int | None = 0, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does; `check` is the exit code that is expected, None for any."""
-    command = [sys.executable, "-m", "mnist_edge", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
-    assert check is None or done.returncode == check, f"{command}\n{done.stdout}\n{done.stderr}"
+    """Run the command line as a user does; `check` is the exit code that is expected, None for any.
+
+    A command that needs TensorFlow finds it loaded, unless `options` of a process of its own are given.
+    """
+    words = [*map(str, arguments)]
+    if words and words[0] in NEED_TENSORFLOW and not options:
+        done = run_loaded(words)
+    else:
+        command = [sys.executable, "-m", "mnist_edge", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert check is None or done.returncode == check, f"{done.args}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
-    return done  # type: ignore[no-any-return]
+    return done
 
 
 @contextmanager
