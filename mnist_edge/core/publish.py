@@ -64,18 +64,18 @@ def settled(folder: Path) -> Path:
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Keep the files of an export folder as they are while the block reads several of them, where there are locks."""
-    if not folder.is_dir():
-        yield  # who reads it says what is wrong
+def reading(folder: Path) -> Iterator[Path]:
+    """Yield where to read an export, whose files stay as they are while the block runs, where there are locks."""
+    if not os.access(folder, os.R_OK) or not folder.is_dir():
+        yield folder  # who reads it says what is wrong
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         end = time.monotonic() + READER_WAITS
-        settled(folder)
+        place = settled(folder)
         while lock(descriptor, shared=True) is False and time.monotonic() < end:
             time.sleep(POLL)
-        yield
+        yield folder if place == folder else settled(folder)
     finally:
         os.close(descriptor)
 
