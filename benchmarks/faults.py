@@ -4,29 +4,24 @@
 
 Writes results/faults.json and .md. `points` stops the step that publishes before every single change that it makes in
 the folder: by SIGKILL, by SIGINT, and by an error that says that the disk is full. `kills` kills whole commands at
-random moments, `pairs` runs two exports into one folder at once. After each the folder is read, the next command is run,
-and what it leaves is looked at.
+random moments, `pairs` runs two exports into one folder at once. After each the folder is read, the next command is
+run, and what it leaves is looked at.
 """
 
 import argparse
 import errno
 import json
 import os
-import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from figures import write
 
 from mnist_edge.core.errors import FolderError, MnistEdgeError
 from mnist_edge.core.files import sha256, temporary_folder
@@ -119,7 +114,8 @@ def cases(exports: Path, work: Path) -> list[Case]:
 
 
 def _state(old: dict[str, str], new: dict[str, str]) -> Callable[[Path], str]:
-    assert old and new and old != new
+    assert old
+    assert new not in ({}, old)
 
     def state(folder: Path) -> str:
         found = contents(folder)
@@ -158,7 +154,7 @@ def _arm(folder: Path, point: int, kind: str) -> list[int]:
         if not (writes or event in CHANGES):
             return
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
-        if os.path.isabs(path) and not path.startswith(str(folder)):
+        if path.startswith("/") and not path.startswith(str(folder)):
             return
         count += 1
         if count != point:

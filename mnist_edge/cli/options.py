@@ -140,7 +140,8 @@ def verbose_option(function: Function) -> Function:
     def switch(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         from mnist_edge.core.optional import set_verbose
 
-        set_verbose(value)
+        if value:
+            set_verbose(True)
 
     return click.option(
         "-v", "--verbose", is_flag=True, expose_value=False, callback=switch, help="Show the libraries' own log lines."

@@ -93,7 +93,8 @@ def _export_files(
     writer = ArtifactWriter(inputs, plan.io, tuned, golden)
     written: dict[str, Written] = {}
     failed: dict[str, str] = {}
-    with measuring(model, inputs.model, inputs.calibration_images, inputs.held_out_images) as variation:
+    images = inputs.calibration_images, inputs.held_out_images
+    with measuring(model, inputs.model, *images, staging) as variation:
         for format_name, precision in plan.pairs:
             name = f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
             on_progress(name)
