@@ -15,6 +15,7 @@ from mnist_edge.core.errors import FolderError, HostError, MissingRuntime
 from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.host import EMULATED, Host
 from mnist_edge.core.manifest import Artifact, Manifest
+from mnist_edge.core.publish import reading
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.runner import Runner
@@ -117,17 +118,19 @@ def bench(folder: str | Path, options: BenchOptions = BenchOptions()) -> BenchRe
 
 
 def _bench(folder: Path, options: BenchOptions) -> BenchReport:
-    manifest = Manifest.read(folder)
-    golden = Reference.read(manifest.check(REFERENCE))
-    if not manifest.artifacts:
-        raise FolderError(f"{folder} has no artifact to time. Export one: mnist-edge export")
-    skipped, timed = {}, []
-    for artifact in manifest.artifacts:
-        artifact.check()
-        if reason := _not_timed(artifact):
-            skipped[artifact.path.name] = reason
-        else:
-            timed.append((artifact, FORMATS[artifact.format].open(artifact.path, threads=options.threads)))
+    skipped: dict[str, str] = {}
+    timed: list[tuple[Artifact, Runner]] = []
+    with reading(folder) as place:
+        manifest = Manifest.read(place)
+        golden = Reference.read(manifest.check(REFERENCE))
+        if not manifest.artifacts:
+            raise FolderError(f"{folder} has no artifact to time. Export one: mnist-edge export")
+        for artifact in manifest.artifacts:
+            artifact.check()
+            if reason := _not_timed(artifact):
+                skipped[artifact.path.name] = reason
+            else:
+                timed.append((artifact, FORMATS[artifact.format].open(artifact.path, threads=options.threads)))
     if not timed:
         raise MissingRuntime("nothing could be timed: " + "; ".join(dict.fromkeys(skipped.values())))
     calls: dict[str, Callable[[], object]] = {}

@@ -2,18 +2,22 @@
 
 import errno
 import importlib
+import os
 import pkgutil
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from mnist_edge import __version__
-from mnist_edge.cli.console import InterruptFlag
-from mnist_edge.cli.options import FullHelpGroup, nearest
+from mnist_edge.cli.console import INTERRUPTED, InterruptFlag, info
+from mnist_edge.cli.options import FullHelpGroup, nearest, verbose_option
+from mnist_edge.cli.streams import Streams
 from mnist_edge.core.errors import MnistEdgeError
 
-NO, WRONG, INTERRUPTED = 1, 2, 130
+NO, WRONG, BUG = 1, 2, 3
+DEBUG = "MNIST_EDGE_DEBUG"  # in the environment, it shows where a bug is
 EVERYTHING = "mnist-edge[export]"  # the extra that brings all that a build machine needs
 
 
@@ -37,6 +41,7 @@ class Commands(FullHelpGroup):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mnist-edge")
+@verbose_option
 def commands() -> None:
     """Take a digit classifier from Keras to quantized TFLite and ONNX, and prove that it got there whole.
 
@@ -50,29 +55,74 @@ def commands() -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 good, 1 the answer is no, 2 wrong usage or bad input with one line of why."""
+    """Run the command line and exit.
+
+    The exit code is 0 where all is good, 1 where the answer is no, 2 with one line of why for wrong usage or bad input,
+    and 3 with one line for a bug of ours.
+    """
     InterruptFlag.watch()
+    Streams.prepare()
+    code = _run(arguments)
+    failed = Streams.flush()
+    if failed is not None and failed.errno != errno.EPIPE and code != WRONG:
+        code = WRONG
+        _print_error(f"the output could not be written: {failed.strerror}.", json=False)
+    if "stdout" in Streams.closed:
+        info("Note: standard output is closed, so the result is shown nowhere.")
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run the command line and return the exit code."""
+    json = "--json" in (sys.argv if arguments is None else arguments)
     try:
-        code = commands.main(arguments, prog_name="mnist-edge", standalone_mode=False)
+        return commands.main(arguments, prog_name="mnist-edge", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        code = 0
+        return 0
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "\ninterrupted: no half-written file is left, and what was there is unchanged. "
-            "Run the same command again to start over.",
-            err=True,
+        info(
+            f"\ninterrupted: no half-written file is left, and {_changed()}. Run the same command again to start over."
         )
-        code = INTERRUPTED
-    except (click.ClickException, MnistEdgeError, OSError, ImportError) as error:
-        if isinstance(error, ImportError) and str(error.name).startswith("mnist_edge"):
-            raise  # a bug of ours, not a package that is missing
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - here alone a bug of ours becomes a line too
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
-            sys.exit(NO)
-        code = WRONG
-        _print_error(_message(error), "--json" in (sys.argv if arguments is None else arguments))
-    sys.exit(code or 0)
+            return NO  # the reader of our output has gone
+        if _is_bug(error):
+            _print_error(_bug(error), json)
+            return BUG
+        _print_error(_message(error), json)
+        return WRONG
+
+
+def _changed() -> str:
+    """Return what an interrupted command has changed."""
+    from mnist_edge.core.files import written
+
+    paths = ", ".join(dict.fromkeys(str(path) for path in written))
+    return f"this was written before: {paths}" if paths else "what was there is unchanged"
+
+
+def _is_bug(error: Exception) -> bool:
+    """Return whether an error is none that input or environment can bring about."""
+    if isinstance(error, ImportError):
+        return str(error.name).startswith("mnist_edge")  # else a package that is missing
+    return not isinstance(error, click.ClickException | MnistEdgeError | OSError | MemoryError)
+
+
+def _bug(error: Exception) -> str:
+    """Return one line on an error of ours; print where it is first, if that is wanted."""
+    from mnist_edge.core.optional import is_verbose
+    from mnist_edge.core.text import one_line
+
+    if is_verbose() or os.environ.get(DEBUG):
+        import traceback
+
+        traceback.print_exception(error)
+    text = one_line(f"{type(error).__name__}: {error}")
+    return _printable(
+        f"this is a bug of mnist-edge ({text}). Please report it, with what mnist-edge -v and your command print."
+    )
 
 
 def _message(error: Exception) -> str:
@@ -85,12 +135,19 @@ def _message(error: Exception) -> str:
     elif isinstance(error, OSError):
         where = error.filename or "the system"
         message = f"{where}: {error.strerror or error}. Check the path, its rights and the free space."
+    elif isinstance(error, MemoryError):
+        message = "there is not enough memory for this."
     elif isinstance(error, ImportError):
         from mnist_edge.core.optional import pip_install
 
         message = f"a package that this needs is missing or broken ({error}). Install it: {pip_install(EVERYTHING)}"
     else:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return _printable(message)
+
+
+def _printable(message: str) -> str:
+    """Return a message in one line without control characters."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
 
 
@@ -105,8 +162,11 @@ def _no_such_option(name: str, ctx: click.Context) -> str:
 
 
 def _print_error(message: str, json: bool) -> None:
-    click.echo(f"error: {message}", err=True)
+    """Print an error, on standard output where there is no other place for it."""
+    with suppress(OSError):
+        click.echo(f"error: {message}", err="stderr" not in Streams.closed or json)
     if json:
         from mnist_edge.cli.console import print_json
 
-        print_json({"schema": 1, "error": message})
+        with suppress(OSError):
+            print_json({"schema": 1, "error": message})

@@ -1,8 +1,10 @@
 """What commands print, and Ctrl-C."""
 
+import _thread
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 UNLIMITED = 100_000
+INTERRUPTED = 130  # the exit code
 
 
 class InterruptFlag:
-    """Remembers Ctrl-C; a KeyboardInterrupt during the import of TensorFlow can get lost."""
+    """Remembers Ctrl-C; a KeyboardInterrupt during the import of TensorFlow can get lost.
+
+    Python handles a signal between two of its own instructions: a runtime that does not return is ended by the second.
+    """
 
     seen = False
+    times = 0
+    _watched = False
 
     @classmethod
     def watch(cls) -> None:
@@ -27,7 +35,24 @@ class InterruptFlag:
             cls.seen = True
             raise KeyboardInterrupt
 
+        cls.seen, cls.times = False, 0
         signal.signal(signal.SIGINT, handle)
+        if not cls._watched:
+            reader, writer = os.pipe()
+            os.set_blocking(writer, False)
+            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            _thread.start_new_thread(cls._end_at_second, (reader,))
+            cls._watched = True
+
+    @classmethod
+    def _end_at_second(cls, reader: int) -> None:
+        """Run as a thread: end the process at the second Ctrl-C; whatever was being written is swept later."""
+        while True:
+            cls.times += os.read(reader, 1)[0] == signal.SIGINT
+            if cls.times > 1:
+                with suppress(OSError):
+                    os.write(2, b"\ninterrupted again: ended at once.\n")
+                os._exit(INTERRUPTED)
 
     @classmethod
     def check(cls) -> None:
@@ -66,4 +91,5 @@ def save_results(content: dict[str, Any], path: Path) -> None:
 
 def info(line: str) -> None:
     """Print a line on standard error: it is not the result, which standard output holds."""
-    click.echo(line, err=True)
+    with suppress(OSError):  # where it cannot be written, the result still can
+        click.echo(line, err=True)

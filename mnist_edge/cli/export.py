@@ -23,7 +23,7 @@ from mnist_edge.cli.options import (
     typed,
     verbose_option,
 )
-from mnist_edge.cli.train import save, train_and_save
+from mnist_edge.cli.train import say_removed, train_and_save
 from mnist_edge.core.contract import Precision
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def command(
              mnist-edge export --target mcu
              mnist-edge export --from my.keras --int8 --max-drop 0.1
     """
+    from mnist_edge.core.publish import changing
     from mnist_edge.export import export_folder
     from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.tuning import Budget
@@ -133,14 +134,16 @@ def command(
         _check_tuning(plan, tune)
         budget = Budget(DEFAULT_MAX_DROP if max_drop is None else max_drop, by_latency=tune is not None)
     run_custom(custom)
-    dataset = load_dataset(data)
-    trained = _own_model(folder, own, dataset, options) if own else _recipe_model(folder, model, dataset, seed)
 
     def on_progress(line: str) -> None:
         InterruptFlag.check()
         info(line)
 
-    exported = export_folder(load_inputs(folder, dataset, trained), plan, budget, on_progress)
+    with changing(folder, info):
+        dataset = load_dataset(data)
+        trained = _own_model(folder, own, dataset, options) if own else _recipe_model(folder, model, dataset, seed)
+        exported = export_folder(load_inputs(folder, dataset, trained), plan, budget, on_progress)
+    say_removed(exported.removed, folder)
     for name in exported.left_out:
         info(f"Note: {name} is damaged, of another model or of another version, and left out. Export it again.")
     if json:
@@ -209,7 +212,7 @@ def _name(own: Path) -> str:
 
 
 def _own_model(folder: Path, own: Path, dataset: "Dataset", options: dict[str, Any]) -> "Trained":
-    """Return the user's own model, saved in the folder."""
+    """Return the user's own model. Raises UsageError where the folder holds another one that is not to be replaced."""
     from mnist_edge.core.folder import MODEL
     from mnist_edge.training import store
     from mnist_edge.training.own_model import OwnModelOptions, adopt
@@ -218,13 +221,11 @@ def _own_model(folder: Path, own: Path, dataset: "Dataset", options: dict[str, A
     accuracy = adopted.record["test"]["accuracy"]
     if accuracy < GUESSING:
         info(f"WARNING: {own} is right on {accuracy:.1%} of the test images, which is hardly more than guessing.")
-    if not store.holds(folder, adopted):
-        if (folder / MODEL).exists() and not store.records(folder, adopted) and not options["force"]:
-            raise click.UsageError(
-                f"{folder} holds another model. Give this one another name with --name, or replace that one, and what "
-                "was exported from it, with --force."
-            )
-        save(adopted, folder)
+    if (folder / MODEL).exists() and not store.records(folder, adopted) and not options["force"]:
+        raise click.UsageError(
+            f"{folder} holds another model. Give this one another name with --name, or replace that one, and what "
+            "was exported from it, with --force."
+        )
     info(f"Took {own}: test accuracy {accuracy:.4f}.")
     for note in adopted.record["notes"]:
         info(f"Note: {note}.")

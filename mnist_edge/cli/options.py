@@ -113,10 +113,12 @@ class FullHelpGroup(click.Group):
 def export_folders(target: Path) -> list[Path]:
     """Return the export folders that a folder stands for: itself, or those in it where it is a folder of them."""
     from mnist_edge.core.folder import MANIFEST
+    from mnist_edge.core.publish import settled
 
-    if (target / MANIFEST).is_file() or not target.is_dir():
+    if not target.is_dir() or (settled(target) / MANIFEST).is_file():
         return [target]
-    return sorted(path.parent for path in target.glob(f"*/{MANIFEST}")) or [target]
+    inside = (path for path in target.glob("*/") if not path.name.startswith("."))
+    return sorted(path for path in inside if (settled(path) / MANIFEST).is_file()) or [target]
 
 
 def check_writable(folder: Path) -> None:
@@ -138,7 +140,8 @@ def verbose_option(function: Function) -> Function:
     def switch(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         from mnist_edge.core.optional import set_verbose
 
-        set_verbose(value)
+        if value:
+            set_verbose(True)
 
     return click.option(
         "-v", "--verbose", is_flag=True, expose_value=False, callback=switch, help="Show the libraries' own log lines."

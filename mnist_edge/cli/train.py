@@ -1,6 +1,8 @@
 """`mnist-edge train`."""
 
 import shlex
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,12 +52,14 @@ def command(
     \b
     Example: mnist-edge train --model mlp --seed 1
     """
+    from mnist_edge.core.publish import changing
     from mnist_edge.report import tables as report
     from mnist_edge.training.recipes import find_recipe
     from mnist_edge.training.trainer import Schedule
 
-    folder = out / model
-    trained = train_and_save(find_recipe(model), load_dataset(data), folder, seed, Schedule(epochs, batch_size))
+    folder, recipe, schedule = out / model, find_recipe(model), Schedule(epochs, batch_size)
+    with changing(folder, info):
+        trained = train_and_save(recipe, load_dataset(data), folder, seed, schedule)
     if json:
         print_json(trained.record)
     else:
@@ -82,6 +86,7 @@ def train_and_save(
     """Train with live accuracy on standard error, then write the folder."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from mnist_edge.training import store
     from mnist_edge.training.trainer import Schedule, train
 
     check_writable(folder)
@@ -101,13 +106,11 @@ def train_and_save(
 
         trained = train(recipe, dataset, seed, schedule, show)
     InterruptFlag.check()
-    save(trained, folder)
-    return trained
+    say_removed(store.save(trained, folder), folder)
+    return replace(trained, folder=folder)
 
 
-def save(trained: "Trained", folder: Path) -> None:
-    """Write a model to its folder, and say what had to go."""
-    from mnist_edge.training import store
-
-    if removed := store.save(trained, folder):
-        info(f"Removed what the earlier model had left in {folder}: {', '.join(removed)}.")
+def say_removed(names: Iterable[str], folder: Path) -> None:
+    """Say what had to go from a folder together with the earlier model."""
+    if names:
+        info(f"Removed what the earlier model had left in {folder}: {', '.join(names)}.")

@@ -5,6 +5,8 @@
     ├── PictureError          a picture cannot be read, or shows no digit
     ├── ModelError            no such recipe, or a Keras model that cannot be used
     ├── FolderError           an export folder without a manifest, or with a damaged one
+    ├── LockError             another process changes the folder
+    ├── PublishError          new files are complete, but could not be moved to their place
     ├── ArtifactError         an exported file is missing, truncated or foreign
     │   ├── IntegrityError    its SHA-256 is not the manifest's
     │   ├── RefusedError      the installed runtime does not load it
@@ -40,6 +42,14 @@ class ModelError(MnistEdgeError):
 
 class FolderError(MnistEdgeError):
     """An export folder has no manifest, or a damaged one."""
+
+
+class LockError(MnistEdgeError):
+    """Another process changes the folder, and did not end in time."""
+
+
+class PublishError(MnistEdgeError):
+    """New files are complete and are read where they are, but could not be moved to their place."""
 
 
 class ArtifactError(MnistEdgeError):

@@ -1,15 +1,20 @@
 """Write files whole or not at all, and know them by their SHA-256."""
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 WRITING = ".writing-"
+"""What the name of a temporary file or folder begins with; its writer holds a lock on it for as long as it lives."""
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading JSON of another form raises."""
+written: list[Path] = []
+"""What this process has put in its place so far: an interruption says so."""
 
 
 @contextmanager
@@ -32,25 +37,107 @@ def new_folder(folder: Path, keep: bool = True) -> Iterator[None]:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder to write to; it becomes `path` only when the block ends well.
 
+    What a process that died has left of such files in that folder is removed.
+
     Raises OSError, which names `path` where the temporary one could not be made, written or renamed.
     """
-    import tempfile  # here and below: `predict` reads only, and starts faster without
-
     try:
         with new_folder(path.parent):
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=WRITING, suffix=path.suffix)
-            os.close(handle)
-            temporary = Path(name)
+            sweep(path.parent)
+            temporary, descriptor = _temporary(path.parent, path.suffix)
             try:
                 yield temporary
-                temporary.chmod(0o644)  # mkstemp gives 0600, which another user on the board could not read
+                flush(temporary)
                 temporary.replace(path)
+                record_written(path)
             finally:
                 temporary.unlink(missing_ok=True)
+                os.close(descriptor)
     except OSError as error:
         if Path(str(error.filename)).name.startswith(WRITING):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder in `parent`, which is removed at the end; what a process that died has left goes first."""
+    import shutil  # here and below: `predict` reads only, and starts faster without
+
+    sweep(parent)
+    folder, descriptor = _temporary(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def record_written(path: Path) -> None:
+    """Remember what was put in its place, unless that is in a temporary folder."""
+    if not any(part.startswith(WRITING) for part in path.parts):
+        written.append(path)
+
+
+def temporary_name(suffix: str = "") -> str:
+    """Return a new name for a temporary file or folder."""
+    return f"{WRITING}{os.urandom(8).hex()}{suffix}"
+
+
+def _temporary(parent: Path, suffix: str | None = None) -> tuple[Path, int]:
+    """Make a file, or a folder where `suffix` is None, as the umask says; return it with a descriptor that locks it."""
+    while True:
+        path = parent / temporary_name(suffix or "")
+        if suffix is None:
+            path.mkdir()
+            descriptor = os.open(path, os.O_RDONLY)
+        else:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if lock(descriptor) is not False and path.exists():
+            return path, descriptor
+        os.close(descriptor)  # swept before it was locked
+
+
+def lock(descriptor: int, shared: bool = False) -> bool | None:
+    """Lock an open file for this process; return False where another one has it, None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has none
+        return None
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders whose writer is dead; where there are no locks, nobody knows."""
+    import shutil
+
+    for path in folder.glob(f"{WRITING}*"):
+        with suppress(OSError):  # it is gone by now, or another user's
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            try:
+                if lock(descriptor):
+                    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+                    shutil.rmtree(path) if is_folder else path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or folder is on the disk: a board may lose its power at any time."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EROFS):  # a file system that does not do this
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def publish_folder(tree: Path, target: Path) -> None:

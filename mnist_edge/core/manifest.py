@@ -10,6 +10,7 @@ from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ArtifactError, FolderError, IntegrityError
 from mnist_edge.core.files import DAMAGED, sha256, write_json
 from mnist_edge.core.folder import MANIFEST
+from mnist_edge.core.publish import settled
 from mnist_edge.core.typed_json import SCHEMA, read_json
 
 
@@ -133,6 +134,7 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Return a folder's manifest. Raises FolderError where there is none, or a damaged one."""
+        folder = settled(folder)
         path = _manifest_path(folder)
         manifest = read_json(path, cls, "Export again.")
         try:
@@ -178,7 +180,7 @@ def find_artifact(path: Path) -> Artifact | None:
     Raises:
         ArtifactError, FolderError: the file is not what the manifest says, or the manifest is damaged.
     """
-    if not (path.parent / MANIFEST).is_file():
+    if not (settled(path.parent) / MANIFEST).is_file():
         return None
     for artifact in Manifest.read(path.parent).artifacts:
         if artifact.path.name == path.name:
@@ -196,7 +198,7 @@ def stored_entries(folder: Path) -> list[dict[str, Any]]:
         FolderError: as `Manifest.read` says.
     """
     try:
-        entries = json.loads(_manifest_path(folder).read_text(encoding="utf-8"))["artifacts"]
+        entries = json.loads(_manifest_path(settled(folder)).read_text(encoding="utf-8"))["artifacts"]
         kinds = {"file": str, "format": str, "precision": str, "bytes": int, "sha256": str}
         if all(type(entry[name]) is kind for entry in entries for name, kind in kinds.items()):
             return list(entries)
@@ -212,6 +214,6 @@ def check_listed(path: Path) -> None:
     Raises:
         ArtifactError, IntegrityError, FolderError: the file is another one, or the manifest is damaged.
     """
-    for entry in stored_entries(path.parent) if (path.parent / MANIFEST).is_file() else ():
+    for entry in stored_entries(path.parent) if (settled(path.parent) / MANIFEST).is_file() else ():
         if entry["file"] == path.name:
             FileEntry(entry["bytes"], entry["sha256"]).check(path)

@@ -142,6 +142,11 @@ def set_verbose(on: bool) -> None:
     _verbose = on
 
 
+def is_verbose() -> bool:
+    """Return whether the libraries' own output is shown."""
+    return _verbose
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """Hide all that native libraries print while the block runs; nothing of ours may print inside it."""

@@ -4,7 +4,6 @@ import gzip
 import io
 import shlex
 import tarfile
-import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 from mnist_edge import __version__
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import DeviceError, FolderError
-from mnist_edge.core.files import atomic_write
+from mnist_edge.core.files import atomic_write, new_folder, temporary_folder
 from mnist_edge.core.folder import MANIFEST, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
+from mnist_edge.core.publish import reading
 from mnist_edge.core.system import System
 from mnist_edge.deploy.boards import SYSTEMS, BoardSystem
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
@@ -84,15 +84,19 @@ def bundle(
     """
     if not path.name.endswith(SUFFIX):
         raise FolderError(f"{path} has to end in {SUFFIX}.")
-    manifest = Manifest.read(folder)
-    if not manifest.artifacts:
-        raise FolderError(f"{folder} has no artifact to bundle. Export one: mnist-edge export")
-    for artifact in manifest.artifacts:
-        artifact.check()
-    golden = manifest.check(REFERENCE)
     offline = tuple(wheels_for)
-    with tempfile.TemporaryDirectory() as name, atomic_write(path) as temporary:
-        work = Path(name)
+    with (
+        reading(folder) as place,
+        new_folder(path.parent),
+        temporary_folder(path.parent) as work,
+        atomic_write(path) as temporary,
+    ):
+        manifest = Manifest.read(place)
+        if not manifest.artifacts:
+            raise FolderError(f"{folder} has no artifact to bundle. Export one: mnist-edge export")
+        for artifact in manifest.artifacts:
+            artifact.check()
+        golden = manifest.check(REFERENCE)
         selected = _runnable(manifest, target.systems[0])
         if selected != manifest.artifacts:
             manifest = replace(manifest, folder=work, artifacts=selected)

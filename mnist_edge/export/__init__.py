@@ -57,8 +57,10 @@ def export(
         UnsupportedPrecision, MissingRuntime: no file can be written.
         ConversionError: a file cannot be written; those that can are.
         DataError: there is no dataset, or it is not the one that the model was trained on.
+        LockError: another process changes the folder, and does not end.
     """
     from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
+    from mnist_edge.core.publish import changing
     from mnist_edge.data.dataset import load_mnist
     from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.plan import plan_export
@@ -76,10 +78,9 @@ def export(
     if trained is None:
         own = OwnModelOptions(options.pixel_range, options.output)
         trained = adopt(Path(model) if isinstance(model, str) else model, dataset, own)
-    inputs = load_inputs(folder, dataset, trained)  # refuses other data, before anything is removed
-    if not store.holds(folder, trained):
-        store.save(trained, folder)
-    exported = export_folder(inputs, plan, None if options.max_drop is None else Budget(options.max_drop))
+    with changing(folder):
+        inputs = load_inputs(folder, dataset, trained)
+        exported = export_folder(inputs, plan, None if options.max_drop is None else Budget(options.max_drop))
     if exported.failed:
         raise ConversionError(exported.failure_text)
     return folder

@@ -1,11 +1,9 @@
 """The stage `export`: `model.keras` and `training.json` in, artifacts, `reference.npz` and the manifest out."""
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,11 @@ import numpy as np
 from mnist_edge import __version__
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, FolderError, UnsupportedPrecision
-from mnist_edge.core.folder import MANIFEST, MODEL, REFERENCE, TRAINING
+from mnist_edge.core.files import temporary_folder
+from mnist_edge.core.folder import MODEL, REFERENCE, TRAINING
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import About, Artifact, DatasetRecord, FileEntry, Manifest
+from mnist_edge.core.publish import changing, publish
 from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.data.dataset import balanced
 from mnist_edge.export.artifact_writer import ArtifactWriter, Written
@@ -26,6 +26,7 @@ from mnist_edge.export.plan import ExportPlan
 from mnist_edge.export.tuning import NOT_TUNED, Tuned
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.keras.model import predict
+from mnist_edge.training import store
 
 GOLDEN_PER_CLASS, GOLDEN_SEED = 100, 0
 
@@ -36,6 +37,7 @@ class Exported:
 
     A file is left out that is damaged, or that came from another model or another version. `failed` holds the reason
     for each file that could not be written, `losses` what int8 loses, of each file that loses more than noise.
+    `removed` are the names of files that came from another model, which this one has replaced.
     """
 
     manifest: Manifest
@@ -43,6 +45,7 @@ class Exported:
     written: tuple[str, ...]
     failed: Mapping[str, str]
     losses: Mapping[str, str]
+    removed: tuple[str, ...]
 
     @property
     def failure_text(self) -> str:
@@ -70,17 +73,28 @@ def export_files(
         ConversionError: no file could be written.
         MissingRuntime: as the formats say.
     """
+    with changing(inputs.folder), temporary_folder(inputs.folder) as staging:
+        return _export_files(inputs, plan, tuned, on_progress, staging)
+
+
+def _export_files(
+    inputs: ExportInputs, plan: ExportPlan, tuned: Tuned, on_progress: Callable[[str], None], staging: Path
+) -> Exported:
+    """Export as `export_files` says; all new files are gathered in `staging`, and published together."""
     folder, test = inputs.folder, inputs.dataset.test
     golden = balanced(test.labels, np.arange(len(test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
-    artifacts, outputs, left_out = _earlier(folder, inputs.record["weights_sha256"])
+    removed: tuple[str, ...] = ()
+    if inputs.stored:
+        artifacts, outputs, left_out = _earlier(folder, inputs.record["weights_sha256"])
+    else:
+        artifacts, outputs, left_out, removed = {}, {}, (), store.derived(folder)
+        store.write(store.Trained(inputs.model, inputs.record), staging)
+    model = (folder if inputs.stored else staging) / MODEL
     writer = ArtifactWriter(inputs, plan.io, tuned, golden)
     written: dict[str, Written] = {}
     failed: dict[str, str] = {}
-    staging = Path(tempfile.mkdtemp(dir=folder, prefix=".exporting-"))
-    with (
-        _removed(staging),
-        measuring(folder / MODEL, inputs.model, inputs.calibration_images, inputs.held_out_images) as variation,
-    ):
+    images = inputs.calibration_images, inputs.held_out_images
+    with measuring(model, inputs.model, *images, staging) as variation:
         for format_name, precision in plan.pairs:
             name = f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
             on_progress(name)
@@ -88,26 +102,28 @@ def export_files(
                 written[name] = writer.write(format_name, precision, staging / name)
             except (ConversionError, UnsupportedPrecision, ArtifactError) as error:
                 failed[name] = str(error)
-        artifacts |= {name: item.artifact for name, item in written.items()}
-        outputs |= {name: item.outputs for name, item in written.items()}
         if not written:
             raise ConversionError(" ".join(dict.fromkeys(failed.values())))
+        artifacts |= {name: item.artifact for name, item in written.items()}
+        outputs |= {name: item.outputs for name, item in written.items()}
         reference = _reference(inputs, golden, artifacts, outputs, variation())
-        reference.write(staging / REFERENCE)
-        manifest = Manifest(
-            folder=folder,
-            model=inputs.name,
-            artifacts=tuple(sorted(artifacts.values(), key=_order)),
-            files={path.name: FileEntry.of(path) for path in (folder / MODEL, folder / TRAINING, staging / REFERENCE)},
-            about=_about(inputs, reference),
-        )
-        (folder / MANIFEST).unlink(missing_ok=True)
-        for path in staging.iterdir():
-            path.replace(folder / path.name)
-        manifest.write()
+    reference.write(staging / REFERENCE)
+    manifest = Manifest(
+        folder=staging,
+        model=inputs.name,
+        artifacts=tuple(sorted(artifacts.values(), key=_order)),
+        files={path.name: FileEntry.of(path) for path in (model, model.with_name(TRAINING), staging / REFERENCE)},
+        about=_about(inputs, reference),
+    )
+    manifest.write()
+    kept = [path.name for artifact in manifest.artifacts for path in artifact.paths]
+    kept += [MODEL, TRAINING]
+    new = {path.name for path in staging.iterdir()}
+    removed = tuple(name for name in removed if name not in new)
+    publish(folder, staging, [name for name in kept if name not in new], removed)
     losses = {name: item.loss for name, item in written.items() if item.loss is not None}
     still_out = tuple(name for name in left_out if name not in written)
-    return Exported(manifest, still_out, tuple(written), failed, losses)
+    return Exported(replace(manifest, folder=folder), still_out, tuple(written), failed, losses, removed)
 
 
 def _reference(
@@ -154,15 +170,6 @@ def _about(inputs: ExportInputs, reference: Reference) -> About:
         versions=runtime_versions(),
         host=asdict(Host.read()),
     )
-
-
-@contextmanager
-def _removed(folder: Path) -> Iterator[None]:
-    """Remove a folder at the end, whatever happens."""
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _earlier(folder: Path, weights: str) -> tuple[dict[str, Artifact], dict[str, Any], tuple[str, ...]]:

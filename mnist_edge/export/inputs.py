@@ -21,7 +21,8 @@ class ExportInputs:
     """A folder with a trained model, the model itself, and indices of training images.
 
     `calibration` is the representative dataset, class-balanced; `held_out` are other training images, the validation
-    split where there is one, on which a choice may be made without looking at test images.
+    split where there is one, on which a choice may be made without looking at test images. Where the model is not
+    `stored` in the folder yet, the export does that.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class ExportInputs:
     record: dict[str, Any]
     calibration: NDArray[np.int64]
     held_out: NDArray[np.int64]
+    stored: bool = True
 
     @property
     def name(self) -> str:
@@ -53,13 +55,14 @@ def load_inputs(folder: Path, dataset: Dataset, trained: Trained | None = None) 
     Args:
         folder: holds `model.keras` and `training.json`.
         dataset: the one that the model was trained on.
-        trained: what the folder holds, where it is in memory already.
+        trained: the model, where it is in memory already; the export stores it in the folder, unless it is there.
 
     Raises:
         ModelError: the folder's model cannot be used.
         DataError: the dataset is not the one that the model was trained on.
     """
     trained = trained or store.load(folder)
+    stored = trained.folder == folder or store.holds(folder, trained)
     recorded = trained.record["dataset"]
     if recorded["train_sha256"] != dataset.train.digest:
         raise DataError(
@@ -71,4 +74,4 @@ def load_inputs(folder: Path, dataset: Dataset, trained: Trained | None = None) 
     calibration = balanced(dataset.train.labels, training, CALIBRATION_PER_CLASS, CALIBRATION_SEED)
     rest = validation if len(validation) else np.setdiff1d(training, calibration)
     held_out = balanced(dataset.train.labels, rest, HELD_OUT_PER_CLASS, CALIBRATION_SEED)
-    return ExportInputs(folder, dataset, trained.model, trained.record, calibration, held_out)
+    return ExportInputs(folder, dataset, trained.model, trained.record, calibration, held_out, stored)

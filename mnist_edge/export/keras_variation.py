@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge.core.children import end_with_parent, for_child
 from mnist_edge.core.errors import ConversionError
+from mnist_edge.core.files import temporary_folder
 from mnist_edge.core.reference import KerasVariation
 from mnist_edge.formats.keras.custom import register, registered
 from mnist_edge.formats.keras.fake_quantization import int8_cost
@@ -28,7 +29,9 @@ DRAWS = 8
 
 
 @contextmanager
-def measuring(path: Path, model: Any, images: Images, others: Images) -> Iterator[Callable[[], KerasVariation]]:
+def measuring(
+    path: Path, model: Any, images: Images, others: Images, work: Path
+) -> Iterator[Callable[[], KerasVariation]]:
     """Measure in the background while the block runs.
 
     Args:
@@ -36,16 +39,17 @@ def measuring(path: Path, model: Any, images: Images, others: Images) -> Iterato
         model: the same, loaded.
         images: the representative dataset, uint8 `[N, 28, 28]`.
         others: other training images, on which int8 is simulated: ranges that calibration has not seen cost too.
+        work: a folder for what the process is given.
 
     Yields:
         A function that waits for the end and gives the result. It raises ConversionError where the run failed.
     """
-    with tempfile.TemporaryDirectory() as name:
-        inputs = Path(name) / "inputs.npz"
+    with temporary_folder(work) as folder:
+        inputs = folder / "inputs.npz"
         np.savez(inputs, images=images, others=others, outputs=predict(model, images))
         command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(inputs)]
         command += map(str, registered())
-        environment = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {**os.environ, **for_child(), **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
         child = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
         )
@@ -118,6 +122,7 @@ def _float16_rounding(model: Any, pixels: Any, exact: Any) -> float:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     for custom in sys.argv[3:]:
         register(Path(custom))
     print(json.dumps(measure(load_model(Path(sys.argv[1])), Path(sys.argv[2]))))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, ModelError
-from mnist_edge.core.files import DAMAGED, atomic_write, write_json
+from mnist_edge.core.files import DAMAGED, temporary_folder, write_json
 from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TRAINING, VERIFY
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.publish import changing, publish, settled
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats.keras.model import load_model
@@ -22,12 +23,14 @@ from mnist_edge.formats.keras.model import load_model
 class Trained:
     """A trained Keras model and its record, which `training.json` holds; `dataset` is None where it was read from disk.
 
-    The record has the recipe, seed, split, dataset, history, the test report under `test`, and the versions.
+    `folder` is where both are stored, None where they are not yet. The record has the recipe, seed, split, dataset,
+    history, the test report under `test`, and the versions.
     """
 
     model: Any
     record: dict[str, Any]
     dataset: Dataset | None = None
+    folder: Path | None = None
 
 
 def weights_digest(model: Any) -> str:
@@ -40,26 +43,34 @@ def weights_digest(model: Any) -> str:
 
 
 def save(trained: Trained, folder: Path) -> list[str]:
-    """Write `model.keras` and `training.json`; the manifest and what was exported from the earlier model go first.
+    """Write `model.keras` and `training.json`; the manifest and what was exported from the earlier model go with that.
 
     Returns:
         The names of the files that were removed because they came from the earlier model.
     """
-    stale = []
-    if (folder / MANIFEST).is_file():
-        try:
-            stale = [path for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
-        except FolderError:
-            stale = []  # a damaged manifest names nothing that can be trusted
-        derived = (REFERENCE, VERIFY, BENCH, f"{REPORT}.html", f"{REPORT}.md")
-        stale = [path for path in (*stale, *(folder / name for name in derived)) if path.is_file()]
-        (folder / MANIFEST).unlink()
-    for path in stale:
-        path.unlink()
-    with atomic_write(folder / MODEL) as temporary:
-        trained.model.save(temporary)
+    with changing(folder), temporary_folder(folder) as staging:
+        write(trained, staging)
+        removed = derived(folder)
+        publish(folder, staging, remove=(MANIFEST, *removed))
+    return list(removed)
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Write `model.keras` and `training.json` into a folder that nobody reads yet."""
+    trained.model.save(folder / MODEL)
     write_json(folder / TRAINING, trained.record)
-    return [path.name for path in stale]
+
+
+def derived(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files in a folder that came from its model, but for the manifest, which lists them."""
+    if not (folder / MANIFEST).is_file():
+        return ()
+    try:
+        names = [path.name for artifact in Manifest.read(folder).artifacts for path in artifact.paths]
+    except FolderError:
+        names = []  # a damaged manifest names nothing that can be trusted
+    names += [REFERENCE, VERIFY, BENCH, f"{REPORT}.html", f"{REPORT}.md"]
+    return tuple(name for name in names if (folder / name).is_file())
 
 
 def holds(folder: Path, trained: Trained) -> bool:
@@ -74,7 +85,7 @@ def holds(folder: Path, trained: Trained) -> bool:
 def records(folder: Path, trained: Trained) -> bool:
     """Return whether the record in a folder is of this very model, also where no export of it was finished."""
     try:
-        record = _record(folder)
+        record = _record(settled(folder))
     except ModelError:
         return False
     keys = ("weights_sha256", "dataset", "structure_sha256")
@@ -87,16 +98,17 @@ def load(folder: Path) -> Trained:
     Raises:
         ModelError: a file is missing or damaged, or the two are not of one training run.
     """
-    record = _record(folder)
+    place = settled(folder)
+    record = _record(place)
     try:
-        model = load_model(folder / MODEL)
+        model = load_model(place / MODEL)
     except CustomCodeNeeded:
         raise
     except ArtifactError as error:
         raise ModelError(f"{error} {_advice(folder)}") from error
     if weights_digest(model) != record["weights_sha256"]:
         raise ModelError(f"{folder / MODEL} does not hold the weights that {TRAINING} records. {_advice(folder)}")
-    return Trained(model, record)
+    return Trained(model, record, folder=folder)
 
 
 def _record(folder: Path) -> dict[str, Any]:

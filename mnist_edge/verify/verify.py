@@ -11,6 +11,7 @@ from mnist_edge.core.files import sha256
 from mnist_edge.core.folder import MODEL, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import compare
+from mnist_edge.core.publish import reading
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, load_local
 from mnist_edge.formats import format_of
@@ -45,7 +46,11 @@ def verify(
         IntegrityError, ArtifactError: a file is not the one that the manifest lists.
         MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
     """
-    folder = Path(folder)
+    with reading(Path(folder)) as place:
+        return _verify(place, dataset, overrides, images)
+
+
+def _verify(folder: Path, dataset: Dataset | None, overrides: Overrides | None, images: int | None) -> VerifyReport:
     manifest = Manifest.read(folder)
     golden = Reference.read(manifest.check(REFERENCE))
     for artifact in manifest.artifacts:
