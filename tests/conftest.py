@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from support import faults
 from support.commands import MODELS, ROOT, Run, locked, mnist_edge
 from support.debian13 import Debian13, tree
 from support.printed import App, npm, served
@@ -78,13 +79,19 @@ def models_of(session: pytest.Session) -> tuple[str, ...]:
     return MODELS if "-wide" in texts else ("cnn", "mlp")
 
 
+def between_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a temporary folder that the processes of a run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def exports(mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with recipes that were trained with seed 0 and exported once a run; tests must not change it."""
     base = tmp_path_factory.getbasetemp()
+    shared = between_processes(tmp_path_factory) / "trained"
     if ready := os.environ.get("MNIST_EDGE_TEST_EXPORTS"):  # exported earlier: for work on one test, never in CI
         return shutil.copytree(ready, base / "exports")
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
     for model in models_of(request.session):
         done_before = shared.with_name(f"trained-{model}.done")
         with locked(shared.with_name(f"trained-{model}.lock")):  # of two processes one trains, and the other waits
@@ -103,22 +110,30 @@ def exports(mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factor
 def mcu(
     exports: Path, mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The recipes for microcontrollers, and `cnn` with logits too."""
+    """The recipes for microcontrollers, and `cnn` with logits too; made once a run, tests must not change it."""
     if not installed("tflite_micro"):
         pytest.skip("TensorFlow Lite Micro is not here: pip install '.[mcu]'")
-    out = tmp_path_factory.mktemp("mcu")
+    out = between_processes(tmp_path_factory) / "exports-for-mcu"
+    with locked(out.with_name("mcu.lock")):
+        if not out.is_dir():
+            part = tmp_path_factory.mktemp("mcu")
+            _export_for_mcu(exports, mnist, models_of(request.session), part)
+            part.replace(out)
+    return out
+
+
+def _export_for_mcu(exports: Path, mnist: data.Dataset, models: tuple[str, ...], out: Path) -> None:
     plan = ExportPlan(tuple((name, Precision.INT8) for name in ("tflite", "c")), IOOptions(full_integer=True))
-    for model in models_of(request.session):
-        (out / model).mkdir()
-        for name in ("model.keras", "training.json"):
-            shutil.copy(exports / model / name, out / model)
+    for model in models:
+        faults.only(exports / model, out / model, "")
+        for path in (*(out / model).glob("*.tflite"), *(out / model).glob("*.onnx")):
+            path.unlink()
         if model != "cnn":
             export_folder(load_inputs(out / model, mnist), plan)
     done = mnist_edge("export", "--target", "mcu", "--out", out)
     assert "Left out" not in done.stderr
     assert re.search(r"Note: cnn-int8-io8\.c: [\d,]+ bytes of flash .* bytes of arena in RAM", done.stderr)
     mnist_edge("export", "--target", "mcu", "--head", "logits", "--out", out)
-    return out
 
 
 @pytest.fixture(scope="session")

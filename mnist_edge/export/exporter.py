@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_edge import __version__
 from mnist_edge.core.contract import Precision
-from mnist_edge.core.errors import ArtifactError, ConversionError, FolderError, UnsupportedPrecision
+from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
 from mnist_edge.core.files import temporary_folder
 from mnist_edge.core.folder import MODEL, REFERENCE, TRAINING
 from mnist_edge.core.host import Host
@@ -20,6 +20,7 @@ from mnist_edge.core.publish import changing, publish
 from mnist_edge.core.reference import KerasVariation, Reference
 from mnist_edge.data.dataset import balanced
 from mnist_edge.export.artifact_writer import ArtifactWriter, Written
+from mnist_edge.export.earlier import Earlier
 from mnist_edge.export.inputs import CALIBRATION_PER_CLASS, CALIBRATION_SEED, ExportInputs
 from mnist_edge.export.keras_variation import measuring
 from mnist_edge.export.plan import ExportPlan
@@ -83,18 +84,20 @@ def _export_files(
     """Export as `export_files` says; all new files are gathered in `staging`, and published together."""
     folder, test = inputs.folder, inputs.dataset.test
     golden = balanced(test.labels, np.arange(len(test)), GOLDEN_PER_CLASS, GOLDEN_SEED)
+    keras = predict(inputs.model, test.images)
+    about = _about(inputs, keras)
     removed: tuple[str, ...] = ()
+    earlier = Earlier()
     if inputs.stored:
-        artifacts, outputs, left_out = _earlier(folder, inputs.record["weights_sha256"])
+        earlier = Earlier.read(folder, about)
     else:
-        artifacts, outputs, left_out, removed = {}, {}, (), store.derived(folder)
+        removed = store.derived(folder)
         store.write(store.Trained(inputs.model, inputs.record), staging)
     model = (folder if inputs.stored else staging) / MODEL
     writer = ArtifactWriter(inputs, plan.io, tuned, golden)
     written: dict[str, Written] = {}
     failed: dict[str, str] = {}
-    images = inputs.calibration_images, inputs.held_out_images
-    with measuring(model, inputs.model, *images, staging) as variation:
+    with _keras_variation(earlier, inputs, model, staging) as variation:
         for format_name, precision in plan.pairs:
             name = f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
             on_progress(name)
@@ -104,16 +107,26 @@ def _export_files(
                 failed[name] = str(error)
         if not written:
             raise ConversionError(" ".join(dict.fromkeys(failed.values())))
-        artifacts |= {name: item.artifact for name, item in written.items()}
-        outputs |= {name: item.outputs for name, item in written.items()}
-        reference = _reference(inputs, golden, artifacts, outputs, variation())
+        artifacts = {**earlier.artifacts, **{name: item.artifact for name, item in written.items()}}
+        outputs = {**earlier.outputs, **{name: item.outputs for name, item in written.items()}}
+        digests = {name: artifact.sha256 for name, artifact in artifacts.items()}
+        reference = Reference(
+            images=test.images[golden],
+            labels=test.labels[golden],
+            indices=golden,
+            test_sha256=test.digest,
+            keras=keras,
+            outputs=outputs,
+            sha256=digests,
+            keras_variation=variation(),
+        )
     reference.write(staging / REFERENCE)
     manifest = Manifest(
         folder=staging,
         model=inputs.name,
         artifacts=tuple(sorted(artifacts.values(), key=_order)),
         files={path.name: FileEntry.of(path) for path in (model, model.with_name(TRAINING), staging / REFERENCE)},
-        about=_about(inputs, reference),
+        about=about,
     )
     manifest.write()
     kept = [path.name for artifact in manifest.artifacts for path in artifact.paths]
@@ -122,29 +135,17 @@ def _export_files(
     removed = tuple(name for name in removed if name not in new)
     publish(folder, staging, [name for name in kept if name not in new], removed)
     losses = {name: item.loss for name, item in written.items() if item.loss is not None}
-    still_out = tuple(name for name in left_out if name not in written)
+    still_out = tuple(name for name in earlier.left_out if name not in written)
     return Exported(replace(manifest, folder=folder), still_out, tuple(written), failed, losses, removed)
 
 
-def _reference(
-    inputs: ExportInputs,
-    golden: Any,
-    artifacts: dict[str, Artifact],
-    outputs: dict[str, Any],
-    variation: KerasVariation,
-) -> Reference:
-    """Return the golden images with the outputs of Keras and of every file."""
-    test = inputs.dataset.test
-    return Reference(
-        images=test.images[golden],
-        labels=test.labels[golden],
-        indices=golden,
-        test_sha256=test.digest,
-        keras=predict(inputs.model, test.images),
-        outputs=outputs,
-        sha256={name: artifact.sha256 for name, artifact in artifacts.items()},
-        keras_variation=variation,
-    )
+def _keras_variation(
+    earlier: Earlier, inputs: ExportInputs, model: Path, staging: Path
+) -> AbstractContextManager[Callable[[], KerasVariation]]:
+    """Return what gives Keras's variation: the one that an earlier export measured, or a measurement that begins."""
+    if (known := earlier.keras_variation) is not None:
+        return nullcontext(lambda: known)
+    return measuring(model, inputs.model, inputs.calibration_images, inputs.held_out_images, staging)
 
 
 def _order(artifact: Artifact) -> tuple[int, int, int, str]:
@@ -153,13 +154,14 @@ def _order(artifact: Artifact) -> tuple[int, int, int, str]:
     return list(FORMATS).index(artifact.format), list(Precision).index(artifact.precision), len(name), name
 
 
-def _about(inputs: ExportInputs, reference: Reference) -> About:
+def _about(inputs: ExportInputs, keras: Any) -> About:
+    """Return what the manifest says of the model, whose outputs on the test images are `keras`."""
     record, calibration = inputs.record, inputs.calibration
     return About(
         mnist_edge=__version__,
         dataset=DatasetRecord(**record["dataset"]),
         weights_sha256=record["weights_sha256"],
-        test_accuracy=float((reference.keras.argmax(axis=1) == inputs.dataset.test.labels).mean()),
+        test_accuracy=float((keras.argmax(axis=1) == inputs.dataset.test.labels).mean()),
         accuracy_floor=record["floor"],
         calibration={
             "images": len(calibration),
@@ -170,25 +172,3 @@ def _about(inputs: ExportInputs, reference: Reference) -> About:
         versions=runtime_versions(),
         host=asdict(Host.read()),
     )
-
-
-def _earlier(folder: Path, weights: str) -> tuple[dict[str, Artifact], dict[str, Any], tuple[str, ...]]:
-    """Return the whole artifacts of earlier exports of this model, their outputs, and the names of the others."""
-    try:
-        manifest = Manifest.read(folder)
-    except FolderError:
-        return {}, {}, ()
-    names = tuple(artifact.path.name for artifact in manifest.artifacts)
-    try:
-        outputs = Reference.read(manifest.check(REFERENCE)).outputs
-    except (FolderError, ArtifactError):
-        return {}, {}, names
-    if manifest.about.weights_sha256 != weights:
-        return {}, {}, names
-    whole = {}
-    for artifact in manifest.artifacts:
-        with suppress(ArtifactError):
-            artifact.check()
-            whole[artifact.path.name] = artifact
-    kept_outputs = {name: outputs[name] for name in whole if name in outputs}
-    return whole, kept_outputs, tuple(name for name in names if name not in whole)
