@@ -87,23 +87,23 @@ def between_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exports(mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with recipes that were trained with seed 0 and exported once a run; tests must not change it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = between_processes(tmp_path_factory) / "trained"
-    if ready := os.environ.get("MNIST_EDGE_TEST_EXPORTS"):  # exported earlier: for work on one test, never in CI
-        return shutil.copytree(ready, base / "exports")
+    """A folder with recipes that were trained with seed 0 and exported once a run; tests must not change it.
+
+    MNIST_EDGE_TEST_EXPORTS names a folder in which they stay, for the next run to find them.
+    """
+    named = os.environ.get("MNIST_EDGE_TEST_EXPORTS")
+    shared = Path(named) if named else between_processes(tmp_path_factory) / "trained"
     for model in models_of(request.session):
-        done_before = shared.with_name(f"trained-{model}.done")
-        with locked(shared.with_name(f"trained-{model}.lock")):  # of two processes one trains, and the other waits
-            if done_before.is_file():
+        with locked(shared.with_name(f"{shared.name}-{model}.lock")):  # of two processes one trains, the other waits
+            if (shared / model / "manifest.json").is_file():
                 continue
             start = time.perf_counter()
-            done = mnist_edge("export", "--all", "--model", model, "--out", shared)
+            own = dict(os.environ)  # a process of its own: what TensorFlow prints when it is imported is looked at too
+            done = mnist_edge("export", "--all", "--model", model, "--out", shared, env=own)
             stages[f"train and export {model}"] = time.perf_counter() - start
             for noise in ("oneDNN", "WARNING", "cudart", "absl", "I0000", "W0000", "XNNPACK delegate"):
                 assert noise not in done.stdout + done.stderr
-            done_before.touch()
-    return shutil.copytree(shared, base / "exports")
+    return shutil.copytree(shared, tmp_path_factory.getbasetemp() / "exports")
 
 
 @pytest.fixture(scope="session")
