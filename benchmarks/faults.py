@@ -55,6 +55,7 @@ class Case:
     name: str
     old: Path
     step: Step
+    restore: Step
     state: Callable[[Path], str]
 
 
@@ -108,9 +109,22 @@ def cases(exports: Path, work: Path) -> list[Case]:
 
     train(shutil.copytree(old, work / "after"))
     return [
-        Case("export", old, export, _state(contents(old), contents(new))),
-        Case("train", old, train, _state(contents(old), contents(work / "after"))),
+        Case("export", old, export, _restorer(old), _state(contents(old), contents(new))),
+        Case("train", old, train, _restorer(old), _state(contents(old), contents(work / "after"))),
     ]
+
+
+def _restorer(old: Path) -> Step:
+    """Return a step that publishes the files of an export, as they are now, into a folder that has become another."""
+    files = {path.name: path.read_bytes() for path in old.iterdir()}
+
+    def restore(folder: Path) -> None:
+        with changing(folder), temporary_folder(folder) as staging:
+            for name, content in files.items():
+                (staging / name).write_bytes(content)
+            publish(folder, staging, [], [path.name for path in folder.iterdir() if path.name not in files])
+
+    return restore
 
 
 def _state(old: dict[str, str], new: dict[str, str]) -> Callable[[Path], str]:
@@ -213,6 +227,7 @@ def main() -> None:
     """Run all, and write the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--exports", type=Path, default=Path("exports"))
+    parser.add_argument("--points", action="store_true", help="Do that alone, and write no results.")
     options = parser.parse_args()
     rows = all_points(options.exports)
     print(points_table(rows))
