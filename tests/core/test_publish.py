@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import faults
+import fault_points
 import pytest
 from support.commands import ROOT
 
@@ -34,9 +34,9 @@ with changing(folder), temporary_folder(folder), atomic_write(folder / "result.j
 SWAP = """
 import sys
 from pathlib import Path
-import faults
+import fault_points
 from mnist_edge.core.publish import changing
-(export,) = [case for case in faults.cases(Path(sys.argv[1]), Path(sys.argv[2])) if case.name == "export"]
+(export,) = [case for case in fault_points.cases(Path(sys.argv[1]), Path(sys.argv[2])) if case.name == "export"]
 print(export.old, flush=True)
 sys.stdin.readline()
 for _ in range(8):
@@ -66,7 +66,7 @@ def test_old_or_new_and_nothing_left_whatever_is_injected_before_any_change(expo
     command = [sys.executable, str(ROOT / "benchmarks" / "faults.py"), "--exports", str(exports), "--points"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line.strip("|").split("|") for line in done.stdout.splitlines()[2:]]
-    assert len(rows) == 2 * len(faults.KINDS)
+    assert len(rows) == 2 * len(fault_points.KINDS)
     for _, _, points, old, new, *bad in [[cell.strip() for cell in row] for row in rows]:
         assert int(points) > 20
         assert int(old) > 5
@@ -118,13 +118,13 @@ def test_who_may_only_read_finds_the_new_export_where_it_was_cut_short(exports: 
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         work.chmod(0o755)
-        export, _ = faults.cases(exports, work)
+        export, _ = fault_points.cases(exports, work)
         new = shutil.copytree(export.old, work / "whole")
         export.step(new)
         point = 0
         while not (export.old / PUBLISHING).exists():
             point += 1
-            faults.stop_at(export.step, export.old, point, "SIGKILL")
+            fault_points.stop_at(export.step, export.old, point, "SIGKILL")
         (export.old / LOCK).unlink(missing_ok=True)
         export.old.chmod(0o555)
         child = os.fork()
@@ -133,13 +133,13 @@ def test_who_may_only_read_finds_the_new_export_where_it_was_cut_short(exports: 
             try:
                 if os.getuid() == 0:
                     os.setuid(65534)
-                whole = faults.contents(export.old) == faults.contents(new)
+                whole = fault_points.contents(export.old) == fault_points.contents(new)
                 code = 0 if whole and settled(export.old) == export.old / PUBLISHING else 3
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         export.old.chmod(0o755)
-        assert export.state(export.old) == faults.NEW  # and who may write finishes it
+        assert export.state(export.old) == fault_points.NEW  # and who may write finishes it
         assert hidden(export.old) == []
 
 
