@@ -79,20 +79,22 @@ def one_place_for_temporary_files() -> Iterator[None]:
 
     The next process removes what is there where this one is killed; the libraries' own would stay for ever.
     """
+    import atexit
     import tempfile
 
     before = os.environ.get("TMPDIR")
-    with ExitStack() as stack:
-        with suppress(OSError):  # nothing can be written there: what needs to says so
-            place = str(stack.enter_context(temporary_folder(Path(tempfile.gettempdir()))))
-            os.environ["TMPDIR"] = tempfile.tempdir = place
-        try:
-            yield
-        finally:
-            tempfile.tempdir = None
-            os.environ.pop("TMPDIR", None)
-            if before is not None:
-                os.environ["TMPDIR"] = before
+    with suppress(OSError):  # nothing can be written there: what needs to says so
+        stack = ExitStack()
+        place = str(stack.enter_context(temporary_folder(Path(tempfile.gettempdir()))))
+        atexit.register(stack.close)  # after the libraries, which remove theirs at exit
+        os.environ["TMPDIR"] = tempfile.tempdir = place
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        os.environ.pop("TMPDIR", None)
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 def record_written(path: Path) -> None:

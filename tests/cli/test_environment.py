@@ -63,6 +63,7 @@ def test_tables_without_unicode(variables: dict[str, str], tmp_path: Path) -> No
         ("mnist-edge models >/dev/full", 2, b"No space left"),
         ("mnist-edge verify none 2>/dev/full", 2, b""),
         ("env -u HOME mnist-edge models", 0, b"cnn-wide"),
+        ("HOME=/proc XDG_CACHE_HOME=/proc mnist-edge models", 0, b"cnn-wide"),
     ],
 )
 def test_closed_and_full_streams(line: str, code: int, words: bytes, tmp_path: Path) -> None:
