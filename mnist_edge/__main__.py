@@ -1,10 +1,5 @@
-"""`python -m mnist_edge`, and `mnist-edge`."""
+"""`python -m mnist_edge` is `mnist-edge`."""
 
-import signal
+from mnist_edge.cli import main
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while this loads ends it; `main` says more from then on
-
-from mnist_edge.cli import main  # noqa: E402
-
-if __name__ == "__main__":
-    main()
+main()

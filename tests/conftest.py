@@ -27,6 +27,7 @@ from mnist_edge.export.plan import ExportPlan
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
+os.environ["MNIST_EDGE_DEBUG"] = "1"  # a bug of ours shows where it is
 CHROMIUM = "/usr/bin/chromium"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ON_CI = bool(os.environ.get("MNIST_EDGE_CI"))

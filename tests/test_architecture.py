@@ -70,6 +70,7 @@ def test_predict_loads_one_runtime_and_little_else(exports: Path, tmp_path: Path
         "mnist_edge.cli.console",
         "mnist_edge.cli.options",
         "mnist_edge.cli.predict",
+        "mnist_edge.cli.streams",
     }
 
 

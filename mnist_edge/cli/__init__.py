@@ -18,6 +18,7 @@ from mnist_edge.core.errors import MnistEdgeError
 
 NO, WRONG, BUG = 1, 2, 3
 DEBUG = "MNIST_EDGE_DEBUG"  # in the environment, it shows where a bug is
+HEAVY = ("export", "report", "train", "verify")  # commands whose libraries write temporary files
 EVERYTHING = "mnist-edge[export]"  # the extra that brings all that a build machine needs
 
 
@@ -42,7 +43,8 @@ class Commands(FullHelpGroup):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mnist-edge")
 @verbose_option
-def commands() -> None:
+@click.pass_context
+def commands(ctx: click.Context) -> None:
     """Take a digit classifier from Keras to quantized TFLite and ONNX, and prove that it got there whole.
 
     \b
@@ -52,6 +54,10 @@ def commands() -> None:
     mnist-edge report               all of that as one HTML page
     mnist-edge predict digit.png    what digit is this?
     """
+    if ctx.invoked_subcommand in HEAVY:
+        from mnist_edge.core.files import one_place_for_temporary_files
+
+        ctx.with_resource(one_place_for_temporary_files())
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

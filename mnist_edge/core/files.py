@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,30 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+@contextmanager
+def one_place_for_temporary_files() -> Iterator[None]:
+    """Let the temporary files of this process, its libraries and its children lie in one folder.
+
+    The next process removes what is there where this one is killed; the libraries' own would stay for ever.
+    """
+    import atexit
+    import tempfile
+
+    before = os.environ.get("TMPDIR")
+    with suppress(OSError):  # nothing can be written there: what needs to says so
+        stack = ExitStack()
+        place = str(stack.enter_context(temporary_folder(Path(tempfile.gettempdir()))))
+        atexit.register(stack.close)  # after the libraries, which remove theirs at exit
+        os.environ["TMPDIR"] = tempfile.tempdir = place
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        os.environ.pop("TMPDIR", None)
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 def record_written(path: Path) -> None:

@@ -27,7 +27,7 @@ PLACING = ".placing"  # in it: the file that is being linked
 OLD_STAGING = ".exporting-*"  # what version 0.1 left when it was killed
 READER_WAITS = 10.0  # seconds, for a process that moves files
 WRITER_WAITS = 120.0  # seconds, for the processes that read them
-POLL = 0.01
+POLL = 0.002
 
 
 @contextmanager
