@@ -25,6 +25,7 @@ from mnist_edge.export.keras_variation import measuring
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.export.tuning import NOT_TUNED, Tuned
 from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.first_look import remember
 from mnist_edge.formats.keras.model import predict
 
 GOLDEN_PER_CLASS, GOLDEN_SEED = 100, 0
@@ -105,6 +106,8 @@ def export_files(
         for path in staging.iterdir():
             path.replace(folder / path.name)
         manifest.write()
+    for item in written.values():
+        remember(FORMATS[item.artifact.format], item.artifact.sha256)
     losses = {name: item.loss for name, item in written.items() if item.loss is not None}
     still_out = tuple(name for name in left_out if name not in written)
     return Exported(manifest, still_out, tuple(written), failed, losses)
