@@ -30,7 +30,7 @@ def command(target: Path, json: bool) -> None:
     files = _files(target) if target.is_dir() else [target]
     described = {}
     for file in files:
-        first_look(file, format_of(file), opens=False)
+        first_look(file, format_of(file), step="describe")
         described[file] = format_of(file).describe(file)
     if json and target.is_dir():
         each = [{"file": str(file), **as_json.description(found)} for file, found in described.items()]

@@ -22,42 +22,49 @@ from mnist_edge.formats.runner import Images
 CPU_SECONDS, SECONDS = 4, 8  # for each step; more for a larger file
 BYTES_A_SECOND = 20_000_000
 START_SECONDS = 120  # importing TensorFlow may take that long on a busy machine
+MOST_BYTES = 200_000_000
 MIB = 2**20
 MEMORY, MEMORY_A_CORE, MEMORY_A_BYTE = 512 * MIB, 16 * MIB, 10  # beyond what the runtime took when it was imported
-OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "ailed to allocate memory", "MemoryError")
+OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "ailed to allocate memory", "MemoryError", "more memory than")
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 """The environment variables that the process gets; others may be secrets, or change how Python starts."""
 CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from mnist_edge.formats.first_look import child; child()"
 )
+SCAN = "scan"
 Answer = dict[str, tuple[str, str] | None]
 """The error of each step that failed, by its class and text; None where it is none of ours."""
 
 
-def first_look(path: Path, file_format: Format, sha256: str | None = None, *, opens: bool = True) -> None:
+def first_look(path: Path, file_format: Format, sha256: str | None = None, step: str = "open") -> None:
     """Return where this process may open a file: at once where it is known here, else after a child has opened it.
 
     Args:
         path: the file; where there is none, its opener says so.
         file_format: its format.
         sha256: of the file, where it has been computed.
-        opens: whether it is to be opened; else it is only to be described.
+        step: what is to be done with it, `open`, `describe` or `scan`; the errors of the others are no matter.
 
     Raises:
         ArtifactError: it crashes its runtime, does not end, needs more memory than the limit, or cannot be opened.
     """
-    if not path.is_file() or (opens and file_format.missing()):
+    if not path.is_file() or (step == "open" and file_format.missing()):
         return
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ArtifactError(f"{path} has {size / 1e6:,.0f} MB, and a model file has {MOST_BYTES / 1e6:,.0f} at most.")
     key = _key(file_format, sha256 or sha256_of(path))
-    if known_files.is_known(key):
+    scanned = f"{key}-{SCAN}"
+    if known_files.is_known(key) or (step == SCAN and known_files.is_known(scanned)):
         return
-    answer = _ask_child(path, file_format)
+    answer = _ask_child(path, file_format, step)
     if answer is None:
         return
-    for step in ("memory", "open" if opens else "describe"):
-        if (error := answer.get(step)) is not None:
+    for name in ("memory", step):
+        if (error := answer.get(name)) is not None:
             raise _error(*error)
-    if "open" not in answer:
+    if step == SCAN:
+        known_files.remember(scanned)
+    elif "open" not in answer:
         known_files.remember(key)
 
 
@@ -75,17 +82,17 @@ def _key(file_format: Format, sha256: str) -> str:
     return hashlib.sha256(" ".join([sha256, file_format.name, __version__, python, *releases]).encode()).hexdigest()
 
 
-def _ask_child(path: Path, file_format: Format) -> Answer | None:
+def _ask_child(path: Path, file_format: Format, step: str) -> Answer | None:
     """Return the errors that the child met; None where no child can start. Raises ArtifactError where it died."""
     import errno
     import signal
     import subprocess
 
     search_path = json.dumps([place for place in sys.path if place])
-    command = [sys.executable, "-P", "-c", CODE, search_path, file_format.name, str(path), str(os.getpid())]
+    command = [sys.executable, "-P", "-c", CODE, search_path, file_format.name, str(path), step, str(os.getpid())]
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     seconds = SECONDS + _more_seconds(path)
-    endless = f"{path}: the runtime does not come to an end with one image (limit {seconds} s), so it is not opened."
+    endless = f"{path}: the runtime does not come to an end on it (limit {seconds} s)."
     try:
         done = subprocess.run(
             command,
@@ -131,14 +138,15 @@ def _more_seconds(path: Path) -> int:
 
 
 def child() -> None:
-    """Open, run, trace and describe the file of the command line, and print the errors that were met."""
-    name, path, parent = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+    """Open, run, trace and describe the file of the command line, or scan it, and print the errors that were met."""
+    name, path, step, parent = sys.argv[2], Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # runtimes print
     _end_with(parent)
     from mnist_edge.formats import FORMATS
 
-    os.write(answer, json.dumps(_look(path, FORMATS[name])).encode())
+    look = _scan if step == SCAN else _look
+    os.write(answer, json.dumps(look(path, FORMATS[name])).encode())
 
 
 def _look(path: Path, file_format: Format) -> Answer:
@@ -158,6 +166,14 @@ def _look(path: Path, file_format: Format) -> Answer:
         _step(answer, variant, path, partial(_run, path, file_format, images, variant))
     _step(answer, "trace", path, lambda: file_format.trace(path, images))
     _step(answer, "describe", path, lambda: file_format.describe(path))
+    return answer
+
+
+def _scan(path: Path, file_format: Format) -> Answer:
+    """Return the error of reading a file without its runtime."""
+    _limit_memory(path)
+    answer: Answer = {}
+    _step(answer, SCAN, path, lambda: file_format.scan(path))
     return answer
 
 

@@ -15,6 +15,8 @@ from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TR
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset
+from mnist_edge.formats.first_look import SCAN, first_look
+from mnist_edge.formats.keras import FORMAT as KERAS
 from mnist_edge.formats.keras.model import load_model
 
 
@@ -89,6 +91,7 @@ def load(folder: Path) -> Trained:
     """
     record = _record(folder)
     try:
+        first_look(folder / MODEL, KERAS, step=SCAN)
         model = load_model(folder / MODEL)
     except CustomCodeNeeded:
         raise

@@ -15,7 +15,7 @@ from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, load_local
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format
-from mnist_edge.formats.first_look import first_look
+from mnist_edge.formats.first_look import SCAN, first_look
 from mnist_edge.formats.keras import FORMAT as KERAS
 from mnist_edge.formats.keras.model import predict
 from mnist_edge.verify.artifact_check import ArtifactChecker
@@ -199,6 +199,7 @@ def _keras_model(path: Path, golden: Reference) -> tuple[KerasModel | None, str]
         return None, f"{MODEL} is not here"
     if missing := KERAS.missing():
         return None, missing
+    first_look(path, KERAS, step=SCAN)
     keras_model = KerasModel(path, golden.images)
     try:
         _ = keras_model.model

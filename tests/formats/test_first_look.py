@@ -1,10 +1,12 @@
 """A file that is not known here is opened in a process of its own first: it may crash its runtime, or never end."""
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +93,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     looks: list[Path] = []
     ask = first_look._ask_child
 
-    def count(path: Path, file_format: Format) -> first_look.Answer | None:
+    def count(path: Path, file_format: Format, step: str) -> first_look.Answer | None:
         looks.append(path)
-        return ask(path, file_format)
+        return ask(path, file_format, step)
 
     monkeypatch.setattr(first_look, "_ask_child", count)
     return looks
@@ -139,7 +141,7 @@ def test_a_file_is_looked_at_once_for_each_release_of_its_runtime(
     looks = counted(monkeypatch)
     for _ in range(2):
         predict(IMAGE, path)
-        first_look.first_look(path, file_format, opens=False)
+        first_look.first_look(path, file_format, step="describe")
     assert len(looks) == 1
     assert cache.stat().st_mode & 0o777 == 0o700
     cache.chmod(0o777)  # now others can have written there
@@ -190,6 +192,28 @@ def test_the_process_gets_no_secrets_and_nothing_of_the_working_directory(
     environment, path = json.loads((tmp_path / "seen").read_text())
     assert set(environment) <= {*first_look.KEPT, "LC_CTYPE", "ORT_DISABLE_TELEMETRY"}
     assert "" not in path
+
+
+def test_a_keras_model_is_scanned(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = counted(monkeypatch)
+    path = exports / "mlp" / "model.keras"
+    for _ in range(2):
+        first_look.first_look(path, FORMATS["keras"], step=first_look.SCAN)
+    assert len(looks) == 1
+    (tmp_path / "h5py.py").write_text("import os; os.abort()")
+    monkeypatch.syspath_prepend(tmp_path)
+    shutil.copy(path, tmp_path / "copy.keras")
+    with zipfile.ZipFile(tmp_path / "copy.keras", "a") as archive:
+        archive.writestr("other", "")
+    with pytest.raises(ArtifactError, match="SIGABRT"):
+        first_look.first_look(tmp_path / "copy.keras", FORMATS["keras"], step=first_look.SCAN)
+
+
+def test_a_file_larger_than_any_model_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(10**10)
+    with pytest.raises(ArtifactError, match="10,000 MB, and a model file has 200 at most"):
+        predict(IMAGE, tmp_path / "large.onnx")
 
 
 def test_the_process_ends_with_its_parent(endless: Path) -> None:
