@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mnist_edge import __version__
 from mnist_edge.core import errors, known_files
@@ -17,7 +18,7 @@ from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, MissingRunti
 from mnist_edge.core.files import sha256 as sha256_of
 from mnist_edge.core.optional import version_beside
 from mnist_edge.formats.base import Format
-from mnist_edge.formats.runner import Images
+from mnist_edge.formats.runner import ANY, Images
 
 CPU_SECONDS, SECONDS = 4, 8  # for each step; more for a larger file
 BYTES_A_SECOND = 20_000_000
@@ -109,10 +110,11 @@ def _ask_child(path: Path, file_format: Format, step: str) -> Answer | None:
         return None  # under user-mode emulation no child can start; the emulator is a process of its own already
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(endless) from error
-    if done.returncode in (-signal.SIGALRM, -signal.SIGXCPU):
-        raise ArtifactError(endless)
     if done.returncode < 0:
-        raise ArtifactError(f"{path}: the runtime crashes on it ({signal.Signals(-done.returncode).name}).")
+        known = {item.value: item.name for item in signal.Signals}
+        name = known.get(-done.returncode, f"signal {-done.returncode}")
+        out_of_time = name in ("SIGALRM", "SIGXCPU")
+        raise ArtifactError(endless if out_of_time else f"{path}: the runtime crashes on it ({name}).")
     return _read_answer(path, done.returncode, done.stdout)
 
 
@@ -121,7 +123,7 @@ def _read_answer(path: Path, code: int, answer: bytes) -> Answer:
     try:
         if code == 0:
             return {step: error and (str(error[0]), str(error[1])) for step, error in json.loads(answer).items()}
-    except (ValueError, AttributeError, LookupError, TypeError):
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
         pass  # the runtime ended the process, or wrote where it should not
     raise ArtifactError(f"{path}: the runtime ends the process on it (exit code {code}).")
 
@@ -163,7 +165,8 @@ def _look(path: Path, file_format: Format) -> Answer:
     answer: Answer = {}
     _step(answer, "open", path, partial(_run, path, file_format, images))
     for variant in file_format.variants:
-        _step(answer, variant, path, partial(_run, path, file_format, images, variant))
+        _step(answer, variant, path, partial(_run, path, file_format, images, variant=variant))
+    _step(answer, "2 threads", path, partial(_run, path, file_format, images, threads=2, batch=ANY))
     _step(answer, "trace", path, lambda: file_format.trace(path, images))
     _step(answer, "describe", path, lambda: file_format.describe(path))
     return answer
@@ -177,8 +180,8 @@ def _scan(path: Path, file_format: Format) -> Answer:
     return answer
 
 
-def _run(path: Path, file_format: Format, images: Images, variant: str | None = None) -> None:
-    with file_format.open(path, variant=variant) as runner:
+def _run(path: Path, file_format: Format, images: Images, **options: Any) -> None:
+    with file_format.open(path, **options) as runner:
         runner.run(images)
 
 

@@ -208,7 +208,7 @@ def test_a_cache_with_lost_and_empty_files_is_mended(
 
 
 def test_lock_files_carry_no_host_and_pin_what_is_asked_for() -> None:
-    for folder in (STATIC, ROOT / "examples" / "web"):
+    for folder in (STATIC, ROOT / "examples" / "web", ROOT / "examples" / "node"):
         text = (folder / "package-lock.json").read_text()
         assert "://" not in text
         lock, package = json.loads(text), json.loads((folder / "package.json").read_text())
