@@ -2,9 +2,11 @@
 
 import socket
 import threading
+import time
 from contextlib import suppress
 
 MOST = 256
+GRACE_SECONDS = 1  # in which a request that is on its way arrives
 OTHER_FILES = 40  # descriptors that the process needs for all else
 
 
@@ -13,7 +15,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: dict[socket.socket, None] = {}
+        self._idle: dict[socket.socket, float] = {}  # since when
         self._all: set[socket.socket] = set()
 
     def __len__(self) -> int:
@@ -23,7 +25,7 @@ class Connections:
         """Add a new one, which is idle."""
         with self._lock:
             self._all.add(connection)
-            self._idle[connection] = None
+            self._idle[connection] = time.monotonic()
 
     def remove(self, connection: socket.socket) -> None:
         """Forget one."""
@@ -36,13 +38,13 @@ class Connections:
         with self._lock:
             self._idle.pop(connection, None)
             if idle and connection in self._all:
-                self._idle[connection] = None
+                self._idle[connection] = time.monotonic()
 
     def close_idle(self) -> bool:
-        """End the one that was idle longest; return whether there was one."""
+        """End the one that was idle longest; return whether there was one that had had its time."""
         with self._lock:
-            connection = next(iter(self._idle), None)
-            if connection is None:
+            connection, since = next(iter(self._idle.items()), (None, 0.0))
+            if connection is None or time.monotonic() - since < GRACE_SECONDS:
                 return False
             self._idle.pop(connection)
             with suppress(OSError):  # its thread reads an end, and closes it

@@ -109,7 +109,7 @@ class Server(ThreadingHTTPServer):
         full = len(self.connections) >= self.most
         try:
             if full and not self.connections.close_idle():
-                raise OSError("all connections are busy")
+                raise OSError("all connections are in use")
             connection, address = super().get_request()
         except OSError:
             time.sleep(0.01)
