@@ -18,6 +18,7 @@ from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.publish import reading
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.runner import Runner
 
 
@@ -130,7 +131,9 @@ def _bench(folder: Path, options: BenchOptions) -> BenchReport:
             if reason := _not_timed(artifact):
                 skipped[artifact.path.name] = reason
             else:
-                timed.append((artifact, FORMATS[artifact.format].open(artifact.path, threads=options.threads)))
+                file_format = FORMATS[artifact.format]
+                first_look(artifact.path, file_format, artifact.sha256)
+                timed.append((artifact, file_format.open(artifact.path, threads=options.threads)))
     if not timed:
         raise MissingRuntime("nothing could be timed: " + "; ".join(dict.fromkeys(skipped.values())))
     calls: dict[str, Callable[[], object]] = {}

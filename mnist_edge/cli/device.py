@@ -91,7 +91,8 @@ def run(
 
     from mnist_edge.core.folder import DEVICES
     from mnist_edge.core.manifest import Manifest
-    from mnist_edge.deploy.board import BoardOptions, run_on_board
+    from mnist_edge.deploy.board import BoardOptions, Results, run_on_board
+    from mnist_edge.report.devices import check_results
 
     options = [] if cpu is None else ["--cpu", str(cpu)]
     options += [] if duration is None else ["--duration", str(duration)]
@@ -101,10 +102,10 @@ def run(
     results = folder / DEVICES / re.sub(r"[^\w.-]+", "-", destination.rpartition("@")[2])
     check_writable(_results(folder))
     board_options = BoardOptions(wheels, tuple(options), console().width)
-    outcome = run_on_board(destination, folder, results, board_options, info)
+    outcome = run_on_board(destination, folder, Results(results, check_results), board_options, info)
     click.echo(outcome.text, nl=False)
     info(f"Results are in {results}. Next: mnist-edge report {shlex.quote(str(folder))}")
-    if outcome.code:
+    if not outcome.passed:
         ctx.exit(1)
 
 

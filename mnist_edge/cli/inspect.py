@@ -21,13 +21,17 @@ def command(target: Path, json: bool) -> None:
     """
     from mnist_edge.core.errors import ArtifactError
     from mnist_edge.formats import format_of
+    from mnist_edge.formats.first_look import first_look
     from mnist_edge.report import json as as_json
     from mnist_edge.report import tables as report
 
     if not target.exists():
         raise ArtifactError(f"there is no file {target}.")
     files = _files(target) if target.is_dir() else [target]
-    described = {file: format_of(file).describe(file) for file in files}
+    described = {}
+    for file in files:
+        first_look(file, format_of(file), step="describe")
+        described[file] = format_of(file).describe(file)
     if json and target.is_dir():
         each = [{"file": str(file), **as_json.description(found)} for file, found in described.items()]
         print_json({"schema": report.SCHEMA, "files": each})

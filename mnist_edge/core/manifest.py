@@ -208,8 +208,8 @@ def stored_entries(folder: Path) -> list[dict[str, Any]]:
     raise FolderError(f"{folder / MANIFEST} is damaged. Export again.")
 
 
-def check_listed(path: Path) -> None:
-    """Check the size and SHA-256 of a file that the manifest beside it lists; others are not checked.
+def check_listed(path: Path) -> str | None:
+    """Check the size and SHA-256 of a file that the manifest beside it lists, and return the latter; None of others.
 
     Raises:
         ArtifactError, IntegrityError, FolderError: the file is another one, or the manifest is damaged.
@@ -217,3 +217,5 @@ def check_listed(path: Path) -> None:
     for entry in stored_entries(path.parent) if (settled(path.parent) / MANIFEST).is_file() else ():
         if entry["file"] == path.name:
             FileEntry(entry["bytes"], entry["sha256"]).check(path)
+            return str(entry["sha256"])
+    return None

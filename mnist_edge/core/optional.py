@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -78,7 +79,7 @@ def _check_numpy(module: str, package: str, what: str) -> None:
     first = FOR_NUMPY_2.get(package)
     if first is None:
         return
-    found = {package: _version_beside(module, package), "numpy": _version_beside("numpy", "numpy")}
+    found = {package: version_beside(package, module), "numpy": version_beside("numpy")}
     if found[package] and _numbers(found["numpy"] or "1") >= (2,) and _numbers(found[package]) < first:
         newer = f"{package}>={'.'.join(map(str, first))}"
         advice = "numpy<2" if package == "tflite-runtime" else newer  # whose last version is 2.14.0
@@ -88,18 +89,25 @@ def _check_numpy(module: str, package: str, what: str) -> None:
         )
 
 
-def _version_beside(module: str, package: str) -> str:
+@cache
+def version_beside(package: str, module: str = "") -> str:
     """Return a package's version from the name of its folder of metadata, "" where there is none.
 
-    `predict` has no time for `importlib.metadata`, which reads the metadata itself.
+    `predict` has no time for `importlib.metadata`, which reads the metadata itself. `module` is what Python imports of
+    the package, where that is not its own name.
     """
-    spec = importlib.util.find_spec(module.partition(".")[0])
+    spec = importlib.util.find_spec((module or package.replace("-", "_")).partition(".")[0])
     start, end = f"{package.replace('-', '_')}-", ".dist-info"
     for place in (spec and spec.submodule_search_locations) or ():
-        for path in Path(place).parent.iterdir():
-            if path.name.startswith(start) and path.name.endswith(end):
-                return path.name[len(start) : -len(end)]
+        for name in _names_in(Path(place).parent):
+            if name.startswith(start) and name.endswith(end):
+                return name[len(start) : -len(end)]
     return ""
+
+
+@cache
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

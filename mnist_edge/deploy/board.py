@@ -1,20 +1,23 @@
 """The steps on a board over ssh: ask what it is, copy a bundle, install, verify, bench, and fetch the results."""
 
 import json
+import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
-from mnist_edge.core.errors import DeviceError
-from mnist_edge.core.files import atomic_write
+from mnist_edge.core.errors import DeviceError, FolderError
+from mnist_edge.core.files import DAMAGED, atomic_write
 from mnist_edge.core.folder import BENCH, VERIFY
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.system import System
+from mnist_edge.core.text import one_line, printable
+from mnist_edge.core.typed_json import structure
 from mnist_edge.deploy.boards import board_system
 from mnist_edge.deploy.bundle import SUFFIX, WHEELS, bundle, pinned
 from mnist_edge.deploy.ssh import Connection
@@ -52,6 +55,16 @@ print(json.dumps({
 
 
 Progress = Callable[[str], None]
+Check = Callable[[Manifest, str, Path], bool]
+"""Says whether nothing failed, by a board's results of a bundle: its manifest, the results' name, and their file."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The folder that gets a board's results, and what says whether they are of the right form and passed."""
+
+    folder: Path
+    check: Check
 
 
 @dataclass(frozen=True)
@@ -65,10 +78,40 @@ class BoardOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The exit code of `verify` on the board, 0 or 1, and both tables as it printed them."""
+    """Whether all files passed on the board, and both tables as it printed them, fit for a terminal."""
 
-    code: int
+    passed: bool
     text: str
+
+
+@dataclass(frozen=True)
+class ProbeAnswer:
+    """What a board says of itself."""
+
+    has: tuple[str, ...]
+    python: str
+    machine: str
+    bits: int
+    glibc: str
+    venv: bool
+    free: int
+    cache: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the answer in the last line of a text. Raises ValueError where it has another form."""
+        answer = structure(json.loads((text.splitlines() or [""])[-1]), cls)
+        good = {
+            "python": re.fullmatch(r"\d\.\d{1,2}", answer.python, re.ASCII),
+            "machine": re.fullmatch(r"\w{1,32}", answer.machine, re.ASCII),
+            "bits": answer.bits in (32, 64),
+            "glibc": re.fullmatch(r"(\d\.\d{1,3}(\.\d+)?)?", answer.glibc, re.ASCII),
+            "free": 0 <= answer.free < 2**63,
+            "cache": len(answer.cache) < 1000 and answer.cache.startswith("/") and answer.cache.isprintable(),
+        }
+        if wrong := [name for name, right in good.items() if not right]:
+            raise ValueError(f"{wrong[0]} is {getattr(answer, wrong[0])!r:.60}")
+        return answer
 
 
 @dataclass(frozen=True)
@@ -79,7 +122,7 @@ class RemoteSystem:
     cache: str
     free: int
     venv: bool
-    has: list[str]
+    has: tuple[str, ...]
 
     @property
     def environment(self) -> str:
@@ -98,26 +141,29 @@ class RemoteSystem:
         done = ssh.run(f"python3 -c {shlex.quote(PROBE)}")
         if done.returncode:
             raise ssh.failure("its Python could not be asked what it is", done)
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        minor = answer["glibc"].partition(".")[2]
-        system = System(answer["python"], answer["machine"], int(minor) if minor.isdigit() else 0, answer["bits"])
+        try:
+            answer = ProbeAnswer.parse(done.stdout)
+        except DAMAGED as error:
+            raise DeviceError(f"{ssh.destination} says of itself what no board does ({one_line(error)}).") from error
+        minor = answer.glibc.split(".")[1] if answer.glibc else "0"
+        system = System(answer.python, answer.machine, int(minor), answer.bits)
         if system.python not in PYTHONS:
             raise DeviceError(
                 f"{ssh.destination} has Python {system.python}; mnist-edge needs {PYTHONS[0]} to {PYTHONS[-1]}. "
                 "Raspberry Pi OS of Debian 12 or 13 has one."
             )
-        return cls(system, answer["cache"], answer["free"], answer["venv"], answer["has"])
+        return cls(system, answer.cache, answer.free, answer.venv, answer.has)
 
 
 def run_on_board(
-    destination: str, folder: Path, results: Path, options: BoardOptions, on_progress: Progress
+    destination: str, folder: Path, results: Results, options: BoardOptions, on_progress: Progress
 ) -> Outcome:
     """Verify and time an export on a board; only our cache is left there.
 
     Args:
         destination: as ssh takes it.
         folder: the export folder.
-        results: the folder here that gets `verify.json` and `bench.json`.
+        results: the folder here that gets `verify.json` and `bench.json`, and what they are checked with before.
         options: wheels, options of bench, the width of the terminal.
         on_progress: called with one line before each step.
 
@@ -132,7 +178,7 @@ def run_on_board(
         requirements = pinned(manifest, remote.system)
         ready = ssh.run(f"{remote.environment}/bin/python -m pip --version").returncode == 0
         _check_room(ssh, remote, ready)
-        with _copied(ssh, remote, folder, options.wheels, on_progress) as there:
+        with _copied(ssh, remote, folder, options.wheels, on_progress) as (there, bundled):
             on_progress("Making the environment ready …")
             _make_environment(ssh, remote)
             _install(ssh, remote, requirements, there, offline=options.wheels)
@@ -143,14 +189,14 @@ def run_on_board(
             verified = ssh.run(f"{command} verify .")
             if verified.returncode not in (0, 1):
                 raise ssh.failure("verify failed", verified)
-            _fetch(ssh, f"{there}/{VERIFY}", results / VERIFY)
-            (results / BENCH).unlink(missing_ok=True)  # of an earlier run, perhaps of other files
+            passed = _fetch(ssh, there, VERIFY, results, bundled)
+            (results.folder / BENCH).unlink(missing_ok=True)  # of an earlier run, perhaps of other files
             on_progress("Timing …")
             timed = ssh.run(f"{command} bench . {shlex.join(options.bench)}")
             if timed.returncode:
-                raise ssh.failure(f"bench failed; the verdict is in {results}", timed)
-            _fetch(ssh, f"{there}/{BENCH}", results / BENCH)
-    return Outcome(verified.returncode, verified.stdout + timed.stdout)
+                raise ssh.failure(f"bench failed; the verdict is in {results.folder}", timed)
+            _fetch(ssh, there, BENCH, results, bundled)
+    return Outcome(passed and verified.returncode == 0, printable(verified.stdout + timed.stdout))
 
 
 def _check_room(ssh: Connection, remote: RemoteSystem, ready: bool) -> None:
@@ -170,11 +216,13 @@ def _check_room(ssh: Connection, remote: RemoteSystem, ready: bool) -> None:
 
 
 @contextmanager
-def _copied(ssh: Connection, remote: RemoteSystem, folder: Path, wheels: bool, on_progress: Progress) -> Iterator[str]:
-    """Yield the path of the bundle, unpacked on the board; it is removed at the end, whatever happens."""
+def _copied(
+    ssh: Connection, remote: RemoteSystem, folder: Path, wheels: bool, on_progress: Progress
+) -> Iterator[tuple[str, Manifest]]:
+    """Yield the path and manifest of the bundle, unpacked on the board; it is removed at the end, whatever happens."""
     with tempfile.TemporaryDirectory() as name:
         archive = Path(name) / f"bundle{SUFFIX}"
-        bundle(folder, archive, board_system(remote.system), [remote.system] if wheels else ())
+        bundled = bundle(folder, archive, board_system(remote.system), [remote.system] if wheels else ())
         content = archive.read_bytes()
     on_progress(f"Copying the bundle, {len(content) / 1e6:.1f} MB …")
     cache = shlex.quote(remote.cache)
@@ -189,7 +237,7 @@ def _copied(ssh: Connection, remote: RemoteSystem, folder: Path, wheels: bool, o
         done = ssh.run(f"tar -xzf - -C {shlex.quote(place)}", content)
         if done.returncode:
             raise ssh.failure("the bundle could not be unpacked", done)
-        yield f"{place}/bundle"
+        yield f"{place}/bundle", bundled
     finally:
         ssh.run(f"rm -rf {shlex.quote(place)}")
 
@@ -223,9 +271,15 @@ def _install(ssh: Connection, remote: RemoteSystem, requirements: list[str], the
             raise DeviceError(f"{ssh.destination}, {remote.system}: {why}{hint}")
 
 
-def _fetch(ssh: Connection, there: str, here: Path) -> None:
-    done = ssh.run(f"cat {shlex.quote(there)}")
+def _fetch(ssh: Connection, there: str, name: str, results: Results, bundled: Manifest) -> bool:
+    """Bring results home, which are kept only where they stand the check; return whether nothing failed."""
+    done = ssh.run(f"cat {shlex.quote(f'{there}/{name}')}")
     if done.returncode:
         raise ssh.failure("the results could not be fetched", done)
-    with atomic_write(here) as temporary:
+    with atomic_write(results.folder / name) as temporary:
         temporary.write_text(done.stdout, encoding="utf-8")
+        try:
+            return results.check(bundled, name, temporary)
+        except FolderError as error:
+            why = one_line(str(error).replace(str(temporary), "it"))
+            raise DeviceError(f"{ssh.destination} sent a {name} that cannot be believed: {why}") from error

@@ -5,15 +5,17 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from threading import Thread
+from typing import IO, Self, cast
 
 from mnist_edge.core.errors import DeviceError
 from mnist_edge.core.text import one_line
 
 CONNECT_SECONDS = 15
 MARK = "mnist-edge-answers"
+ANSWER_BYTES = 32_000_000  # bench.json with the raw samples of 20 files that were timed for minutes
 UNREACHABLE = 255  # ssh's own exit code; all others are the remote command's
 
 
@@ -54,15 +56,48 @@ class Connection:
         """
         marked = f"echo {MARK}; {script}"  # what the login shell's own start-up files print comes before
         command = [*self._ssh, f"exec sh -c {shlex.quote(marked)}"]
-        done = subprocess.run(command, input=content or b"", capture_output=True, check=False)
-        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        if done.returncode == UNREACHABLE:
+        code, answer, errors = self._answer(command, content or b"")
+        out, err = answer.decode(errors="replace"), errors.decode(errors="replace")
+        if code == UNREACHABLE:
             lines = [line.strip() for line in err.splitlines() if line.strip() and "Warning:" not in line]
             raise DeviceError(
                 f"{self.destination} cannot be reached: {lines[-1].rstrip('.') if lines else 'ssh gave no message'}. "
                 f"Does this work: ssh {self.destination} true?"
             )
-        return subprocess.CompletedProcess(script, done.returncode, out.partition(f"{MARK}\n")[2], err)
+        return subprocess.CompletedProcess(script, code, out.partition(f"{MARK}\n")[2], err)
+
+    def _answer(self, command: list[str], content: bytes) -> tuple[int, bytes, bytes]:
+        """Return the exit code of a command, and what it wrote on standard output and standard error.
+
+        Raises:
+            DeviceError: it wrote more than `ANSWER_BYTES`.
+        """
+        written: dict[str, bytes] = {}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ssh:
+
+            def read(name: str, stream: IO[bytes]) -> None:
+                written[name] = stream.read(ANSWER_BYTES + 1)
+                if len(written[name]) > ANSWER_BYTES:
+                    ssh.kill()
+
+            pairs = (("out", ssh.stdout), ("err", ssh.stderr))
+            readers = [Thread(target=read, args=pair, daemon=True) for pair in pairs]
+            for reader in readers:
+                reader.start()
+            try:
+                with suppress(BrokenPipeError), cast(IO[bytes], ssh.stdin) as stdin:
+                    stdin.write(content)
+                for reader in readers:
+                    reader.join()
+            except BaseException:
+                ssh.kill()
+                raise
+        if any(len(part) > ANSWER_BYTES for part in written.values()):
+            raise DeviceError(
+                f"{self.destination} sent more than {ANSWER_BYTES // 10**6} MB in one answer, and none is so long. "
+                "Is it the board that you mean?"
+            )
+        return ssh.returncode, written["out"], written["err"]
 
     def failure(self, what: str, done: subprocess.CompletedProcess[str]) -> DeviceError:
         """Return the error for a remote command that failed."""

@@ -26,6 +26,7 @@ from mnist_edge.export.keras_variation import measuring
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.export.tuning import NOT_TUNED, Tuned
 from mnist_edge.formats import FORMATS, runtime_versions
+from mnist_edge.formats.first_look import remember
 from mnist_edge.formats.keras.model import predict
 from mnist_edge.training import store
 
@@ -134,6 +135,8 @@ def _export_files(
     new = {path.name for path in staging.iterdir()}
     removed = tuple(name for name in removed if name not in new)
     publish(folder, staging, [name for name in kept if name not in new], removed)
+    for item in written.values():
+        remember(FORMATS[item.artifact.format], item.artifact.sha256)
     losses = {name: item.loss for name, item in written.items() if item.loss is not None}
     still_out = tuple(name for name in earlier.left_out if name not in written)
     return Exported(replace(manifest, folder=folder), still_out, tuple(written), failed, losses, removed)

@@ -153,6 +153,9 @@ class Format(ABC):
         """
         raise ArtifactError(f"{path}: there is nothing to show of a {self.suffix} file.")
 
+    def scan(self, path: Path) -> None:  # noqa: B027  # most formats have nothing to do here
+        """Read what native code other than the runtime reads in a file; nothing for a format that has no such code."""
+
     def trace(self, path: Path, images: Images) -> Trace:
         """Run a file operator by operator over uint8 `[N, 28, 28]`, which need not give its usual outputs bit by bit.
 

@@ -13,6 +13,7 @@ from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
 from mnist_edge.core.manifest import check_listed, stored_entries
 from mnist_edge.formats import FORMATS, format_of
+from mnist_edge.formats.first_look import first_look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,9 @@ def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | 
 @contextmanager
 def opened(artifact: Path) -> Iterator[Callable[[Images], Probabilities]]:
     """Yield the function of an opened file: uint8 `[N, 28, 28]` → float32 `[N, 10]`. Raises as `predict` does."""
-    check_listed(artifact)
-    with format_of(artifact).open(artifact) as runner:
+    file_format = format_of(artifact)
+    first_look(artifact, file_format, check_listed(artifact))
+    with file_format.open(artifact) as runner:
         yield runner.run
 
 

@@ -8,8 +8,8 @@ from mnist_edge.core.errors import FolderError
 from mnist_edge.core.folder import BENCH, DEVICES, VERIFY
 from mnist_edge.core.host import Host
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.text import one_line
 from mnist_edge.report.stored import BenchResults, VerifyResults
-from mnist_edge.verify.result import Status
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,7 @@ class Device:
 
     def passes(self, strict: bool = False) -> bool:
         """Return whether nothing failed there and, where `strict`, no file was skipped."""
-        if self.verified is None:
-            return True
-        files = {item.status for item in self.verified.results}
-        checks = {item.status for item in self.verified.checks}
-        return Status.FAIL not in files | checks and not (strict and Status.SKIPPED in files)
+        return self.verified is None or self.verified.passes(strict)
 
 
 def read_devices(manifest: Manifest, more: Iterable[Path] = ()) -> tuple[Device, ...]:
@@ -39,6 +35,22 @@ def read_devices(manifest: Manifest, more: Iterable[Path] = ()) -> tuple[Device,
     own = manifest.folder / DEVICES
     here = sorted(path for path in own.iterdir() if path.is_dir() and any(path.iterdir())) if own.is_dir() else []
     return tuple(_read(manifest, folder) for folder in [*here, *more])
+
+
+def check_results(manifest: Manifest, name: str, path: Path) -> bool:
+    """Return whether nothing failed, by a `verify.json` or `bench.json` that a board sent of all files of a bundle.
+
+    Raises:
+        FolderError: it is of another form, of other files, or not of all of them.
+    """
+    results = VerifyResults.read_file(path) if name == VERIFY else BenchResults.read_file(path)
+    for item in results.results:
+        _check_digest(manifest, path, item.file, item.sha256)
+    if isinstance(results, BenchResults):
+        return True
+    if absent := {artifact.path.name for artifact in manifest.artifacts} - {item.file for item in results.results}:
+        raise FolderError(f"it says nothing of {', '.join(sorted(absent))}.")
+    return results.passes()
 
 
 def _read(manifest: Manifest, folder: Path) -> Device:
@@ -60,6 +72,7 @@ def _check_digest(manifest: Manifest, path: Path, file: str, digest: str) -> Non
     if known.get(file) != digest:
         here = f"{known[file][:12]}…" if file in known else "not there"
         raise FolderError(
-            f"{path} is of other files than {manifest.folder}: its {file} is {digest[:12]}…, which here is {here}. "
+            f"{path} is of other files than {manifest.folder}: its {one_line(file, 80)} is {digest[:12]}…, "
+            f"which here is {here}. "
             f"Bundle this export and run it on the board, or remove {path.parent}."
         )

@@ -9,6 +9,8 @@ from mnist_edge.core.host import Host
 from mnist_edge.core.typed_json import read_json
 from mnist_edge.verify.result import Status
 
+MOST_BYTES = 32_000_000  # bench.json with the raw samples of 20 files that were timed for minutes
+
 
 @dataclass(frozen=True)
 class StoredComparison:
@@ -56,11 +58,22 @@ class VerifyResults:
     @classmethod
     def read(cls, folder: Path) -> "VerifyResults | None":
         """Return the results in a folder; None where verify has not run there. Raises FolderError."""
-        path = folder / VERIFY
-        content = read_json(path, cls, "Run mnist-edge verify again.") if path.is_file() else None
-        if content is not None and not content.results:
+        return cls.read_file(folder / VERIFY) if (folder / VERIFY).is_file() else None
+
+    @classmethod
+    def read_file(cls, path: Path) -> "VerifyResults":
+        """Return the results in a file. Raises FolderError."""
+        _check_size(path)
+        content = read_json(path, cls, "Run mnist-edge verify again.")
+        if not content.results:
             raise FolderError(f"{path} is damaged (it has no results). Run mnist-edge verify again.")
         return content
+
+    def passes(self, strict: bool = False) -> bool:
+        """Return whether nothing failed and, where `strict`, no file was skipped."""
+        files = {item.status for item in self.results}
+        checks = {item.status for item in self.checks}
+        return Status.FAIL not in files | checks and not (strict and Status.SKIPPED in files)
 
 
 @dataclass(frozen=True)
@@ -97,5 +110,16 @@ class BenchResults:
     @classmethod
     def read(cls, folder: Path) -> "BenchResults | None":
         """Return the results in a folder; None where bench has not run there. Raises FolderError."""
-        path = folder / BENCH
-        return read_json(path, cls, "Run mnist-edge bench again.") if path.is_file() else None
+        return cls.read_file(folder / BENCH) if (folder / BENCH).is_file() else None
+
+    @classmethod
+    def read_file(cls, path: Path) -> "BenchResults":
+        """Return the results in a file. Raises FolderError."""
+        _check_size(path)
+        return read_json(path, cls, "Run mnist-edge bench again.")
+
+
+def _check_size(path: Path) -> None:
+    """Raise FolderError where a file is larger than any results, before it is read into memory."""
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise FolderError(f"{path} has {size:,} bytes, and results have {MOST_BYTES:,} at most. Remove it.")

@@ -10,6 +10,8 @@ from mnist_edge.core.errors import ModelError
 from mnist_edge.core.optional import require_keras, silenced
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits
+from mnist_edge.formats.first_look import SCAN, first_look
+from mnist_edge.formats.keras import FORMAT as KERAS
 from mnist_edge.formats.keras.adapt import RANGES, SHAPES, adapt, original_input
 from mnist_edge.formats.keras.files import digest, load_any
 from mnist_edge.formats.keras.model import predict
@@ -87,6 +89,8 @@ def adopt(source: Path | Any, dataset: Dataset, options: OwnModelOptions = OwnMo
     require_keras("taking over a model")
     path = source if isinstance(source, Path) else None
     name = str(path or "the model")
+    if path:
+        first_look(path, KERAS, step=SCAN)
     own = take_over(load_any(path) if path else source, name, dataset.train, options)
     record = {
         "schema": SCHEMA,

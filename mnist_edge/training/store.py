@@ -16,6 +16,8 @@ from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.publish import changing, publish, settled
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset
+from mnist_edge.formats.first_look import SCAN, first_look
+from mnist_edge.formats.keras import FORMAT as KERAS
 from mnist_edge.formats.keras.model import load_model
 
 
@@ -101,6 +103,7 @@ def load(folder: Path) -> Trained:
     place = settled(folder)
     record = _record(place)
     try:
+        first_look(place / MODEL, KERAS, step=SCAN)
         model = load_model(place / MODEL)
     except CustomCodeNeeded:
         raise

@@ -13,8 +13,8 @@ from mnist_edge.core.optional import versions
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
+from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.runner import Runner
-from mnist_edge.verify.crash_probe import crash
 from mnist_edge.verify.diagnosis import GoldenOutputs, InternalCheck, KerasModel, check_internals, diagnose
 from mnist_edge.verify.result import ArtifactResult, Sample, Status
 from mnist_edge.verify.tolerances import (
@@ -54,9 +54,8 @@ class ArtifactChecker:
             return ArtifactResult(artifact, Status.SKIPPED, (f"this version knows no format {artifact.format}",))
         if missing := file_format.missing():
             return ArtifactResult(artifact, Status.SKIPPED, (missing,))
-        if self._changed(artifact) and (crashed := crash(artifact.path)):
-            return ArtifactResult(artifact, Status.FAIL, (crashed,))
         try:
+            first_look(artifact.path, file_format, artifact.sha256)
             with file_format.open(artifact.path) as runner:
                 return self._run(artifact, file_format, runner)
         except ArtifactError as error:

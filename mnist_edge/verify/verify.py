@@ -16,11 +16,11 @@ from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, load_local
 from mnist_edge.formats import format_of
 from mnist_edge.formats.base import Format
+from mnist_edge.formats.first_look import SCAN, first_look
 from mnist_edge.formats.keras import FORMAT as KERAS
 from mnist_edge.formats.keras.model import predict
 from mnist_edge.verify.artifact_check import ArtifactChecker
 from mnist_edge.verify.counterparts import counterpart_checks
-from mnist_edge.verify.crash_probe import crash
 from mnist_edge.verify.diagnosis import KerasModel
 from mnist_edge.verify.result import ArtifactResult, Check, Sample, Status, VerifyReport
 from mnist_edge.verify.tolerances import QUANTIZED, SPREADS, Overrides, float_noise
@@ -115,8 +115,7 @@ def _foreign_artifact(path: Path, precision: Precision | None) -> Artifact:
         raise ArtifactError(f"there is no file {path}.")
     if missing := file_format.missing():
         raise MissingRuntime(missing)
-    if crashed := crash(path):
-        raise ArtifactError(f"{path}: {crashed}.")
+    first_look(path, file_format)
     with file_format.open(path) as runner:
         specs = runner.io_specs
     if specs is None:
@@ -205,6 +204,7 @@ def _keras_model(path: Path, golden: Reference) -> tuple[KerasModel | None, str]
         return None, f"{MODEL} is not here"
     if missing := KERAS.missing():
         return None, missing
+    first_look(path, KERAS, step=SCAN)
     keras_model = KerasModel(path, golden.images)
     try:
         _ = keras_model.model

@@ -8,24 +8,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mnist_edge.core.errors import MissingRuntime
+from mnist_edge.core.files import sha256
 from mnist_edge.core.text import one_line
 
 STATIC = Path(__file__).parent / "static"
 LOCK = ("package.json", "package-lock.json")
 NPM_SECONDS = 600
 # LiteRT's build without relaxed SIMD, whose results depend on the CPU
-FILES = (
-    "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
-    "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
-    "@litertjs/core/dist/index.js",
-    "@litertjs/core/wasm/litert_wasm_compat_internal.js",
-    "@litertjs/core/wasm/litert_wasm_compat_internal.wasm",
-    "@litertjs/wasm-utils/dist/index.js",
-)
+FILES = {
+    "onnxruntime-web/dist/ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm": (
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
+    ),
+    "@litertjs/core/dist/index.js": "e7daccc3a31eef890848a737ccb863ded5f046a6b40c3fdc0556495adeb5d9b3",
+    "@litertjs/core/wasm/litert_wasm_compat_internal.js": (
+        "4d8f894b7883654fd6e8439730aa41e79ceaab7d19184fc4f1f0b0f1a2a2c8a5"
+    ),
+    "@litertjs/core/wasm/litert_wasm_compat_internal.wasm": (
+        "5255c8ad06eabdbd2522cdebf6b22fc10faf74625c23a49b9e072570cd1fa41c"
+    ),
+    "@litertjs/wasm-utils/dist/index.js": "e0e20bc28ab001ac732cf40d15b6eebd24fb0deaeb95eeba5100f51eebf015f2",
+}
+"""The SHA-256 of each file at the locked version. Renew with the lock: sha256sum in the cache's `web-*` folder."""
 
 
 def install(notify: Callable[[str], None] = lambda line: None) -> Path:
-    """Return the folder that holds `FILES` at the locked versions; npm fetches them where it is not there yet.
+    """Return the folder that holds `FILES`, each with its SHA-256; npm fetches them where they are not there whole.
 
     Args:
         notify: told, in one line, before npm starts.
@@ -37,7 +45,7 @@ def install(notify: Callable[[str], None] = lambda line: None) -> Path:
 
     locked = hashlib.sha256(b"".join((STATIC / name).read_bytes() for name in LOCK)).hexdigest()
     folder = user_cache_path("mnist-edge") / f"web-{locked[:12]}"
-    if not all((folder / name).is_file() for name in FILES):
+    if not all(_is_whole(folder / name, digest) for name, digest in FILES.items()):
         npm = shutil.which("npm")
         if npm is None:
             raise MissingRuntime(
@@ -49,6 +57,10 @@ def install(notify: Callable[[str], None] = lambda line: None) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as work:
             _fetch(npm, Path(work), folder)
     return folder
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
 
 
 def _fetch(npm: str, work: Path, folder: Path) -> None:
@@ -66,11 +78,12 @@ def _fetch(npm: str, work: Path, folder: Path) -> None:
     whole = work / "whole"
     for name in FILES:
         source, target = work / "node_modules" / name, whole / name
-        if not source.is_file():
+        if not _is_whole(source, FILES[name]):
             raise MissingRuntime(
-                f"npm's package has no {name}. Remove npm's cache and try again: npm cache clean --force"
+                f"npm's package has no {name}, or another one. Remove npm's cache and try again: "
+                "npm cache clean --force"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-    shutil.rmtree(folder, ignore_errors=True)  # one that somebody has deleted files from
+    shutil.rmtree(folder, ignore_errors=True)  # one whose files are damaged or gone
     whole.replace(folder)

@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from mnist_edge.core.errors import AddressError
+from mnist_edge.web.connections import Connections, most_connections
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -23,6 +25,8 @@ TYPES = {
     ".wasm": "application/wasm",
 }
 OTHER = "application/octet-stream"
+IDLE_SECONDS = 10  # that a connection may stay without a whole request, or a reader without reading
+PART = 65_536  # bytes that are sent at once
 HEADERS = {
     "Cache-Control": "no-cache",  # kept by the browser, but asked for again: a new export shows at the next load
     "X-Content-Type-Options": "nosniff",
@@ -61,9 +65,11 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_port = False  # else a second server would silently share a busy port
+    request_queue_size = 512
 
     def __init__(self, host: str, port: int, site: Site, policy: str) -> None:
         self.site, self.headers = site, {**HEADERS, "Content-Security-Policy": policy}
+        self.most, self.connections = most_connections(), Connections()
         try:
             self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             super().__init__((host, port), _Handler)
@@ -98,6 +104,24 @@ class Server(ThreadingHTTPServer):
     def _bound(self) -> str:
         return str(self.server_address[0])
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; where there are as many as there may be, the one that was idle longest goes first."""
+        full = len(self.connections) >= self.most
+        try:
+            if full and not self.connections.close_idle():
+                raise OSError("all connections are in use")
+            connection, address = super().get_request()
+        except OSError:
+            time.sleep(0.01)
+            raise  # `serve_forever` tries again
+        self.connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.connections.remove(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a browser went away; all else is a bug and shows."""
         if not isinstance(sys.exception(), ConnectionError):
@@ -106,7 +130,19 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = IDLE_SECONDS
     server: Server
+
+    def handle_one_request(self) -> None:
+        """Answer one request; the connection is idle until its head is there."""
+        self.server.connections.set_idle(self.connection, True)
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Read the head of a request."""
+        whole = super().parse_request()
+        self.server.connections.set_idle(self.connection, False)
+        return whole
 
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0]).removeprefix("/")
@@ -128,7 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            for start in range(0, len(body), PART):  # a slow reader has the time-out for each part
+                self.wfile.write(memoryview(body)[start : start + PART])
 
     do_HEAD = do_GET
 

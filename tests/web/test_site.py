@@ -188,14 +188,18 @@ def test_one_line_and_exit_2(run: Callable[..., Any], exports: Path, runtime: Pa
     assert not list((tmp_path / "mnist-edge").iterdir())  # nothing half-written
 
 
-def test_a_cache_that_lost_a_file_is_mended(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_with_lost_and_empty_files_is_mended(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     told: list[str] = []
     folder = install(told.append)
     assert len(told) == 1
     assert install(told.append) == folder
     assert len(told) == 1
-    (folder / FILES[0]).unlink()
+    first, second, *_ = FILES
+    (folder / first).unlink()
+    (folder / second).write_bytes(b"")
     assert install(told.append) == folder
     assert len(told) == 2
     for name in FILES:
@@ -204,7 +208,7 @@ def test_a_cache_that_lost_a_file_is_mended(runtime: Path, tmp_path: Path, monke
 
 
 def test_lock_files_carry_no_host_and_pin_what_is_asked_for() -> None:
-    for folder in (STATIC, ROOT / "examples" / "web"):
+    for folder in (STATIC, ROOT / "examples" / "web", ROOT / "examples" / "node"):
         text = (folder / "package-lock.json").read_text()
         assert "://" not in text
         lock, package = json.loads(text), json.loads((folder / "package.json").read_text())

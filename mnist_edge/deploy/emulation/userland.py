@@ -18,7 +18,7 @@ from mnist_edge.core.files import atomic_write, publish_folder
 from mnist_edge.core.folder import VERIFY
 from mnist_edge.core.host import EMULATED
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.core.text import one_line
+from mnist_edge.core.text import one_line, printable
 from mnist_edge.deploy.boards import Board, Release, board_system
 from mnist_edge.deploy.bundle import SUFFIX, bundle, pinned
 from mnist_edge.deploy.emulation import debian
@@ -139,7 +139,7 @@ def verify(userland: Userland, folder: Path, images: int | None, results: Path, 
             raise DeviceError(f"under {userland.title}: {one_line(lines[-1]) if lines else f'exit {done.returncode}'}")
         with atomic_write(results / VERIFY) as temporary:
             shutil.copyfile(bundled / VERIFY, temporary)
-    return done.returncode, done.stdout
+    return done.returncode, printable(done.stdout)
 
 
 def qemu(name: str) -> str:

@@ -20,6 +20,7 @@ from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Artifact, find_artifact
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.base import Format
+from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.inspection import tensor_text
 
 ORT_TYPES = {"uint8": "UINT8", "float32": "FLOAT"}
@@ -85,7 +86,9 @@ def _kept(lines: Iterable[str], flags: set[str]) -> Iterable[str]:
 
 def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
     """Return a file's contract, and whether it is stated; else it is made of the file's input and output."""
-    if artifact := find_artifact(path):
+    artifact = find_artifact(path)
+    first_look(path, file_format, artifact.sha256 if artifact else None)
+    if artifact:
         return artifact.contract, True
     with file_format.open(path) as runner:
         specs = runner.io_specs
