@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 WRITING = ".writing-"
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading JSON of another form raises."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.folder import BENCH, VERIFY
 from mnist_edge.core.host import Host
-from mnist_edge.core.typed_json import read_json
+from mnist_edge.core.typed_json import FileName, read_json
 from mnist_edge.verify.result import Status
 
 
@@ -29,7 +29,7 @@ class StoredHostComparison:
 class StoredVerdict:
     """The verdict on one file."""
 
-    file: str
+    file: FileName
     sha256: str
     status: Status
     reasons: tuple[str, ...]
@@ -77,7 +77,7 @@ class StoredStats:
 class StoredLatency:
     """The figures of one file; a call takes `batch` images."""
 
-    file: str
+    file: FileName
     sha256: str
     invoke: StoredStats
     call: StoredStats
