@@ -7,39 +7,27 @@ digit; strokes of an unusual width are made wider or narrower. `web/static/pictu
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import Image, ImageOps
 
 from mnist_edge.core.errors import PictureError
-from mnist_edge.core.reading import MEGABYTE, check_size, reading
+from mnist_edge.core.reading import reading
+from mnist_edge.predict.picture_file import WORKING_SIDE, opened
 from mnist_edge.predict.raster import cut, extreme, outline
 from mnist_edge.predict.segmentation import digit_foreground
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from mnist_edge.predict.raster import Values
 
 BOX, FIELD = 20, 28
-WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
 FINE = 8  # pens are made usual at this many times MNIST's resolution
 THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
 FAINT = 64  # foreground under this is outside the box
-MOST_BYTES = 300 * MEGABYTE  # of a picture's file
-MOST_PIXELS = 50_000_000  # each takes up to 13 bytes on its way to grey
-MOST_MODERN = MOST_PIXELS // 2  # their decoders take twice as much
-MOST_SLOW = 4_000_000  # of what Pillow decodes in Python, a second a megapixel and more
-MOST_JPEG = 10 * MOST_PIXELS  # read at an eighth of the size
-MOST_COEFFICIENTS = 700 * MEGABYTE  # which a progressive JPEG has in memory, whatever size is read
-JPEG, MODERN = b"\xff\xd8\xff", ("WEBP", "AVIF", "JPEG2000")
-REFUSED = {"EPS": "a program in PostScript", "ICNS": "an icon that does not say how large its pictures are"}
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -52,60 +40,13 @@ def read(path: Path) -> NDArray[np.uint8]:
         raise PictureError(f"there is no picture {path}.")
     with (
         reading(PictureError, f"{path} is not a picture that can be read", "Give a PNG or JPEG."),
-        _opened(path) as picture,
+        opened(path) as picture,
     ):
         grey = _grey(ImageOps.exif_transpose(picture))
     try:
         return mnist_like(np.asarray(grey))
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture whose pixels are within the limits. Raises ValueError where they are not, and what Pillow does."""
-    check_size(path.stat().st_size, MOST_BYTES)
-    with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow says what is odd; what is hopeless it raises
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        jpeg = file.read(len(JPEG)) == JPEG
-        file.seek(0)
-        try:
-            with JpegImagePlugin.JpegImageFile(file) if jpeg else Image.open(file) as picture:
-                _check_pixels(picture, _most_pixels(picture))
-                picture.draft("L", (WORKING_SIDE, WORKING_SIDE))
-                _check_pixels(picture, MOST_PIXELS)
-                yield picture
-        except (
-            Image.DecompressionBombWarning,
-            Image.DecompressionBombError,
-        ) as error:  # also of what is inside an icon
-            raise ValueError(f"it has too many pixels: {_limit(MOST_PIXELS)}") from error
-
-
-def _most_pixels(picture: Image.Image) -> int:
-    """Return how many pixels a picture may have. Raises ValueError where it cannot be read for another reason."""
-    if isinstance(picture, JpegImagePlugin.JpegImageFile):
-        if picture.info.get("progressive"):
-            sizes = [across * down for _, across, down, _ in picture.layer]
-            coefficients = picture.width * picture.height * sum(sizes) // max(1, *sizes)
-            check_size(2 * coefficients, MOST_COEFFICIENTS, "its progressive form")
-        return MOST_JPEG
-    if why := REFUSED.get(str(picture.format)):
-        raise ValueError(f"it is {why}")
-    if any(tile[0] in Image.DECODERS for tile in getattr(picture, "tile", [])[:1]):
-        return MOST_SLOW
-    return MOST_MODERN if picture.format in MODERN else MOST_PIXELS
-
-
-def _check_pixels(picture: Image.Image, most: int) -> None:
-    width, height = picture.size
-    if width * height > most:
-        raise ValueError(f"it has {width} × {height} pixels: {_limit(most)}")
-
-
-def _limit(most: int) -> str:
-    return f"the limit is {most / 10**6:.0f} megapixels"
 
 
 def _grey(picture: Image.Image) -> Image.Image:
