@@ -26,7 +26,7 @@ TEXTS = (
 )
 NUMBERS = (0, 1, -1, 2, 127, 128, 255, 256, 2**15, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63 - 1, 2**63, -(2**63))
 REALS = (0.0, -0.0, 1e-45, 1e38, 1e308, math.nan, math.inf, -math.inf, -1.5)
-JSON_VALUES = (None, True, False, [], {}, [[]], {"": None}, 10**400, *TEXTS, *NUMBERS, *REALS)
+JSON_VALUES: tuple[Any, ...] = (None, True, False, [], {}, [[]], {"": None}, 10**400, *TEXTS, *NUMBERS, *REALS)
 BOMB = zlib.compress(bytes(2**26), 9)
 
 
