@@ -75,7 +75,8 @@ def _explain(error: Exception) -> str:
 
     if newer := NEWER.search(str(error)):
         return f"Keras {keras.__version__} has no {newer[1]}; the Keras that saved it has"
-    return one_line(str(error).rpartition("Exception encountered: ")[2]) or reason(error)
+    inner = one_line(str(error).rpartition("Exception encountered: ")[2])
+    return reason(error) if isinstance(error, RecursionError | MemoryError) or not inner else inner
 
 
 @contextmanager
@@ -83,6 +84,7 @@ def _readable(path: Path) -> Iterator[Path]:
     """Yield a file that Keras 3 reads: this one, or a copy with the ending and the words that Keras 3 expects."""
     import tempfile  # inside functions, like all of the standard library that running a file can do without
     import zipfile
+    from copy import deepcopy
 
     import keras
     from keras.src.legacy.saving.saving_utils import model_from_config
@@ -99,10 +101,8 @@ def _readable(path: Path) -> Iterator[Path]:
     config = _config_of_hdf5(path) if hdf5 else _config_of_zip(path)
     _check(config, path)
     newer = as_keras3(config)
-    if hdf5:
-        check_weights(lambda: model_from_config(newer), path.stat().st_size)
-    else:
-        check_weights(lambda: keras.saving.deserialize_keras_object(newer), _unpacked(path))
+    build = model_from_config if hdf5 else keras.saving.deserialize_keras_object
+    check_weights(lambda: build(deepcopy(newer)), path.stat().st_size if hdf5 else _unpacked(path))  # build changes it
     if newer == config and path.suffix in ((".h5", ".hdf5") if hdf5 else (".keras",)):
         yield path
         return
