@@ -11,10 +11,11 @@ import numpy as np
 from mnist_edge.bench.machine import State, pinned, stability_warnings
 from mnist_edge.bench.timing import LatencyStats, interleave, warm
 from mnist_edge.core.contract import Precision
-from mnist_edge.core.errors import FolderError, HostError, MissingRuntime
+from mnist_edge.core.errors import ArtifactError, FolderError, HostError, MissingRuntime
 from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.host import EMULATED, Host
 from mnist_edge.core.manifest import Artifact, Manifest
+from mnist_edge.core.reading import reading
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.runner import Runner
@@ -127,7 +128,7 @@ def _bench(folder: Path, options: BenchOptions) -> BenchReport:
         if reason := _not_timed(artifact):
             skipped[artifact.path.name] = reason
         else:
-            timed.append((artifact, FORMATS[artifact.format].open(artifact.path, threads=options.threads)))
+            timed.append((artifact, _opened(artifact, options.threads, golden)))
     if not timed:
         raise MissingRuntime("nothing could be timed: " + "; ".join(dict.fromkeys(skipped.values())))
     calls: dict[str, Callable[[], object]] = {}
@@ -151,6 +152,15 @@ def _bench(folder: Path, options: BenchOptions) -> BenchReport:
         before=before,
         after=after,
     )
+
+
+def _opened(artifact: Artifact, threads: int, golden: Reference) -> Runner:
+    """Open a file, and call it once in both ways. Raises ArtifactError where it does not run."""
+    runner = FORMATS[artifact.format].open(artifact.path, threads=threads)
+    runner.run(golden.images[:1])
+    with reading(ArtifactError, f"{artifact.path} does not run"):
+        runner.invoke()
+    return runner
 
 
 def _not_timed(artifact: Artifact) -> str | None:

@@ -88,6 +88,8 @@ class Reference:
                 raise ValueError(f"{name} is {values.dtype} {list(values.shape)}, not {dtype} {list(shape)}")
         if not count or self.labels.max() > 9 or self.indices.min() < 0 or self.indices.max() >= total:
             raise ValueError("it has no images, or labels or indices out of range")
+        if not np.isfinite(self.keras).all():
+            raise ValueError("Keras's outputs in it are not all finite")
         variation = self.keras_variation
         if min(variation.run_to_run, variation.float16_rounding, variation.logit_step) < 0:
             raise ValueError("a variation of Keras cannot be negative")
