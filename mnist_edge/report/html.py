@@ -11,7 +11,7 @@ from mnist_edge import __version__
 from mnist_edge.core.contract import LABELS
 from mnist_edge.core.metrics import Pair, margins
 from mnist_edge.core.optional import require
-from mnist_edge.core.text import flat
+from mnist_edge.core.text import printable
 from mnist_edge.formats.inspection import tensor_text
 from mnist_edge.report import plots
 from mnist_edge.report.devices import Device
@@ -68,7 +68,9 @@ def render(
 
 def _in_one_line(value: Any) -> Any:
     """Return a value that goes into a page: text of files in one line that prints; markup of ours as it is."""
-    return flat(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return printable(" ".join(value.splitlines()))
 
 
 def _verdict_facts(report: VerifyReport) -> dict[str, Any]:

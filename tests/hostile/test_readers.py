@@ -27,6 +27,7 @@ from mnist_edge.data import dataset as data
 from mnist_edge.data.idx import read_folder, read_npz
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.predict.picture import read as read_picture
+from mnist_edge.report.html import _in_one_line
 from mnist_edge.training import store
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
@@ -168,6 +169,11 @@ def test_text_of_files_is_made_printable() -> None:
     content = {ESCAPE: [float("nan"), float("inf"), 1.5, True, None, ("\ud800",)]}
     assert json.dumps(strict_json(content), allow_nan=False)
     assert strict_json(content) == {printable(ESCAPE): [None, None, 1.5, True, None, [r"\ud800"]]}
+
+
+def test_text_of_files_stays_in_its_line_on_a_page() -> None:
+    assert _in_one_line(f" a\nPASS{ESCAPE}") == r" a PASS\x1b[2J\x1b]0;owned\x07"
+    assert _in_one_line(3) == 3
 
 
 def test_our_own_errors_and_missing_packages_pass_a_border() -> None:
