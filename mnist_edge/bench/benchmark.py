@@ -11,11 +11,12 @@ import numpy as np
 from mnist_edge.bench.machine import State, pinned, stability_warnings
 from mnist_edge.bench.timing import LatencyStats, interleave, warm
 from mnist_edge.core.contract import Precision
-from mnist_edge.core.errors import FolderError, HostError, MissingRuntime
+from mnist_edge.core.errors import ArtifactError, FolderError, HostError, MissingRuntime
 from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.host import EMULATED, Host
 from mnist_edge.core.manifest import Artifact, Manifest
-from mnist_edge.core.publish import reading
+from mnist_edge.core.publish import reading_folder
+from mnist_edge.core.reading import reading
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.formats.first_look import first_look
@@ -121,7 +122,7 @@ def bench(folder: str | Path, options: BenchOptions = BenchOptions()) -> BenchRe
 def _bench(folder: Path, options: BenchOptions) -> BenchReport:
     skipped: dict[str, str] = {}
     timed: list[tuple[Artifact, Runner]] = []
-    with reading(folder) as place:
+    with reading_folder(folder) as place:
         manifest = Manifest.read(place)
         golden = Reference.read(manifest.check(REFERENCE))
         if not manifest.artifacts:
@@ -131,9 +132,8 @@ def _bench(folder: Path, options: BenchOptions) -> BenchReport:
             if reason := _not_timed(artifact):
                 skipped[artifact.path.name] = reason
             else:
-                file_format = FORMATS[artifact.format]
-                first_look(artifact.path, file_format, artifact.sha256)
-                timed.append((artifact, file_format.open(artifact.path, threads=options.threads)))
+                first_look(artifact.path, FORMATS[artifact.format], artifact.sha256)
+                timed.append((artifact, _opened(artifact, options.threads, golden)))
     if not timed:
         raise MissingRuntime("nothing could be timed: " + "; ".join(dict.fromkeys(skipped.values())))
     calls: dict[str, Callable[[], object]] = {}
@@ -157,6 +157,15 @@ def _bench(folder: Path, options: BenchOptions) -> BenchReport:
         before=before,
         after=after,
     )
+
+
+def _opened(artifact: Artifact, threads: int, golden: Reference) -> Runner:
+    """Open a file, and call it once in both ways. Raises ArtifactError where it does not run."""
+    runner = FORMATS[artifact.format].open(artifact.path, threads=threads)
+    runner.run(golden.images[:1])
+    with reading(ArtifactError, f"{artifact.path} does not run"):
+        runner.invoke()
+    return runner
 
 
 def _not_timed(artifact: Artifact) -> str | None:

@@ -119,20 +119,22 @@ def _is_bug(error: Exception) -> bool:
 def _bug(error: Exception) -> str:
     """Return one line on an error of ours; print where it is first, if that is wanted."""
     from mnist_edge.core.optional import is_verbose
-    from mnist_edge.core.text import one_line
+    from mnist_edge.core.text import flat, one_line
 
     if is_verbose() or os.environ.get(DEBUG):
         import traceback
 
         traceback.print_exception(error)
     text = one_line(f"{type(error).__name__}: {error}")
-    return _printable(
+    return flat(
         f"this is a bug of mnist-edge ({text}). Please report it, with what mnist-edge -v and your command print."
     )
 
 
 def _message(error: Exception) -> str:
     """Return what is wrong and what to do, in one line that prints."""
+    from mnist_edge.core.text import flat
+
     if isinstance(error, click.NoSuchOption) and error.ctx:
         message = _no_such_option(error.option_name, error.ctx)
     elif isinstance(error, click.UsageError):
@@ -149,12 +151,7 @@ def _message(error: Exception) -> str:
         message = f"a package that this needs is missing or broken ({error}). Install it: {pip_install(EVERYTHING)}"
     else:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-    return _printable(message)
-
-
-def _printable(message: str) -> str:
-    """Return a message in one line without control characters."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
+    return flat(message)
 
 
 def _no_such_option(name: str, ctx: click.Context) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnist_edge.core.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -68,15 +70,21 @@ def console(stderr: bool = False) -> "Console":
     """
     from rich.console import Console
 
+    from mnist_edge.report.screen import Printable
+
     shown = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if shown else UNLIMITED)
+    screen = Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if shown else UNLIMITED)
+    screen.push_render_hook(Printable())
+    return screen
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print one JSON document."""
+    """Print one JSON document, strict JSON: null stands for NaN and infinity."""
     import json
 
-    click.echo(json.dumps(content, indent=1))
+    from mnist_edge.core.typed_json import strict_json
+
+    click.echo(json.dumps(strict_json(content), indent=1, allow_nan=False))
 
 
 def save_results(content: dict[str, Any], path: Path) -> None:
@@ -92,4 +100,4 @@ def save_results(content: dict[str, Any], path: Path) -> None:
 def info(line: str) -> None:
     """Print a line on standard error: it is not the result, which standard output holds."""
     with suppress(OSError):  # where it cannot be written, the result still can
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)

@@ -167,11 +167,11 @@ def run_custom(path: Path | None) -> None:
         register(path)
 
 
-def named_dataset(path: Path | None) -> "Dataset | None":
-    """Return the dataset that the user named; None where none was named."""
+def local_dataset(path: Path | None) -> "Dataset | None":
+    """Return the dataset that the user named, else the one at hand; None where there is none, or a damaged one."""
     from mnist_edge.data.dataset import load_local
 
-    return load_local(path) if path is not None else None
+    return load_local(path, info)
 
 
 def overrides(flags: tuple[str, ...]) -> dict[str, float]:
@@ -186,7 +186,7 @@ def check_used(path: Path | None, dataset: "Dataset | None", flags: tuple[str, .
     from mnist_edge.core.errors import DataError
     from mnist_edge.verify.tolerances import from_flags
 
-    if dataset is not None and report.sample.images is not dataset.test.images:
+    if path is not None and dataset is not None and report.sample.images is not dataset.test.images:
         raise DataError(f"{path} is {dataset.name}, not what was exported with. Leave --data out, or export again.")
     used = {f"{item.artifact.precision}.{one.tolerance.name}" for item in report.results for one in item.tolerances}
     used |= {f"{item.artifact.precision}.drop" for item in report.results if item.budget is not None}

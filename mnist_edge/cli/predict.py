@@ -1,5 +1,6 @@
 """`mnist-edge predict`."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,11 +8,13 @@ import click
 
 from mnist_edge.cli.console import info, print_json
 from mnist_edge.cli.options import DEFAULT_FOLDER, PATH, json_option
+from mnist_edge.core.text import printable
 
 if TYPE_CHECKING:
     from mnist_edge.formats.runner import Probabilities
 
 SCHEMA = 1
+NOT_FINITE = "{} gives no answer to it: NaN or infinity among its outputs. mnist-edge verify says more."
 
 
 @click.command("predict")
@@ -26,6 +29,8 @@ SCHEMA = 1
 def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | None, json: bool) -> None:
     """Say which digit a PNG or JPEG shows: any size, dark on light or light on dark; exit 2 where one cannot be read.
 
+    Exit 1 where the file gives no finite number for one.
+
     \b
     Example: mnist-edge predict digit.png --artifact exports/cnn/cnn-int8.tflite
     """
@@ -37,7 +42,8 @@ def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | Non
     if artifact.is_dir() or not artifact.suffix:
         artifact = choose(artifact)
     predictions: list[dict[str, Any]] = []
-    errors = []
+    errors: list[dict[str, str]] = []
+    not_finite = 0
     with opened(artifact) as run:
         for picture in pictures:
             try:
@@ -45,15 +51,19 @@ def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | Non
             except PictureError as error:
                 errors.append({"picture": str(picture), "error": str(error)})
                 continue
+            if not isfinite(row.sum()):
+                not_finite += 1
+                errors.append({"picture": str(picture), "error": f"{picture}: {NOT_FINITE.format(artifact)}"})
+                continue
             predictions.append({"picture": str(picture), "digit": int(row.argmax()), "probabilities": row.tolist()})
             if not json:
-                click.echo(f"{picture}: {_answer(row)}")
+                click.echo(printable(f"{picture}: {_answer(row)}"))
     if json:
         print_json({"schema": SCHEMA, "artifact": str(artifact), "predictions": predictions, "errors": errors})
     for item in errors:
         info(f"error: {item['error']}")
     if errors:
-        ctx.exit(2)
+        ctx.exit(2 if len(errors) > not_finite else 1)
 
 
 def _answer(row: "Probabilities") -> str:

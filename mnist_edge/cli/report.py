@@ -10,7 +10,7 @@ from mnist_edge.cli.options import (
     check_used,
     folder_argument,
     local_data_option,
-    named_dataset,
+    local_dataset,
     overrides,
     tolerance_option,
     verbose_option,
@@ -58,7 +58,7 @@ def command(
     from mnist_edge.report.stored import BenchResults
     from mnist_edge.verify.verify import verify
 
-    dataset, target = named_dataset(data), out or folder
+    dataset, target = local_dataset(data), out or folder
     boards = read_devices(Manifest.read(folder), others)
     check_writable(target)
     result = verify(folder, dataset, overrides(tolerance))

@@ -15,7 +15,7 @@ from mnist_edge.cli.options import (
     export_folders,
     json_option,
     local_data_option,
-    named_dataset,
+    local_dataset,
     overrides,
     run_custom,
     tolerance_option,
@@ -147,7 +147,7 @@ def _verify_folder(
         raise click.UsageError(f"{folder} is a file; give the export folder that it is in, or --reference.")
     if images is not None and data is not None:
         raise click.UsageError("--images is of the golden images, --data brings others; give one of them.")
-    dataset = named_dataset(data)
+    dataset = local_dataset(data) if images is None else None
     report = verify(folder, dataset, overrides(tolerance), images)
     check_used(data, dataset, tolerance, report)
     return report
@@ -163,7 +163,7 @@ def _verify_file(
         raise click.UsageError("--reference goes with one file; a folder has its own.")
     if precision is not None and precision not in tuple(Precision):
         raise click.UsageError(f"there is no precision {precision!r}. Say one of {', '.join(Precision)}.")
-    dataset = named_dataset(data)
+    dataset = local_dataset(data)
     computes = Precision(precision) if precision else None
     report = verify_file(path, reference, dataset, computes, overrides(tolerance))
     check_used(data, dataset, tolerance, report)

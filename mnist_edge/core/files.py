@@ -11,8 +11,6 @@ from typing import Any
 
 WRITING = ".writing-"
 """What the name of a temporary file or folder begins with; its writer holds a lock on it for as long as it lives."""
-DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading JSON of another form raises."""
 written: list[Path] = []
 """What this process has put in its place so far: an interruption says so."""
 

@@ -1,6 +1,5 @@
 """The manifest of an export folder, and the artifacts that it lists."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,10 +7,11 @@ from typing import Any, ClassVar, Self
 
 from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ArtifactError, FolderError, IntegrityError
-from mnist_edge.core.files import DAMAGED, sha256, write_json
+from mnist_edge.core.files import sha256, write_json
 from mnist_edge.core.folder import MANIFEST
 from mnist_edge.core.publish import settled
-from mnist_edge.core.typed_json import SCHEMA, read_json
+from mnist_edge.core.reading import read_bytes, reading
+from mnist_edge.core.typed_json import MOST_BYTES, SCHEMA, FileName, file_path, parse, read_json
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Artifact:
     bytes: int
     sha256: str
     quantization: dict[str, Any] | None = None
-    companions: dict[str, FileEntry] = field(default_factory=dict)
+    companions: dict[FileName, FileEntry] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     host: dict[str, Any] = field(default_factory=dict)
 
@@ -108,7 +108,7 @@ class Manifest:
 
     model: str
     artifacts: tuple[Artifact, ...]
-    files: dict[str, FileEntry]
+    files: dict[FileName, FileEntry]
     about: About
     folder: Path = Path()
 
@@ -137,13 +137,11 @@ class Manifest:
         folder = settled(folder)
         path = _manifest_path(folder)
         manifest = read_json(path, cls, "Export again.")
-        try:
+        with reading(FolderError, f"{path} is damaged", "Export again."):
             for artifact in manifest.artifacts:
                 artifact.contract.check()
                 if any(Path(name).name != name for name in (*artifact.companions, *manifest.files)):
                     raise ValueError("a file lies in another folder")
-        except ValueError as error:
-            raise FolderError(f"{path} is damaged ({error}). Export again.") from error
         about = manifest.about
         artifacts = tuple(  # version 0.1 kept versions and host for the folder alone
             replace(
@@ -197,15 +195,19 @@ def stored_entries(folder: Path) -> list[dict[str, Any]]:
     Raises:
         FolderError: as `Manifest.read` says.
     """
+    path = _manifest_path(settled(folder))
+    kinds = {"file": str, "format": str, "precision": str, "bytes": int, "sha256": str}
     try:
-        entries = json.loads(_manifest_path(settled(folder)).read_text(encoding="utf-8"))["artifacts"]
-        kinds = {"file": str, "format": str, "precision": str, "bytes": int, "sha256": str}
-        if all(type(entry[name]) is kind for entry in entries for name, kind in kinds.items()):
+        with reading(FolderError, f"{path} is damaged", "Export again."):
+            entries = parse(read_bytes(path, MOST_BYTES))["artifacts"]
+            for entry in entries:
+                file_path(entry["file"])
+                if not all(type(entry[name]) is kind for name, kind in kinds.items()):
+                    raise ValueError("a file has a value of another kind")
             return list(entries)
-    except DAMAGED:
-        pass
-    Manifest.read(folder)  # says what is wrong
-    raise FolderError(f"{folder / MANIFEST} is damaged. Export again.")
+    except FolderError:
+        Manifest.read(folder)  # says which field is wrong
+        raise
 
 
 def check_listed(path: Path) -> str | None:

@@ -64,7 +64,7 @@ def settled(folder: Path) -> Path:
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[Path]:
+def reading_folder(folder: Path) -> Iterator[Path]:
     """Yield where to read an export, whose files stay as they are while the block runs, where there are locks."""
     if not os.access(folder, os.R_OK) or not folder.is_dir():
         yield folder  # who reads it says what is wrong

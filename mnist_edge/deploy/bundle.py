@@ -14,7 +14,7 @@ from mnist_edge.core.errors import DeviceError, FolderError
 from mnist_edge.core.files import atomic_write, new_folder, temporary_folder
 from mnist_edge.core.folder import MANIFEST, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
-from mnist_edge.core.publish import reading
+from mnist_edge.core.publish import reading_folder
 from mnist_edge.core.system import System
 from mnist_edge.deploy.boards import SYSTEMS, BoardSystem
 from mnist_edge.deploy.wheels import NAME as OWN_WHEEL
@@ -86,7 +86,7 @@ def bundle(
         raise FolderError(f"{path} has to end in {SUFFIX}.")
     offline = tuple(wheels_for)
     with (
-        reading(folder) as place,
+        reading_folder(folder) as place,
         new_folder(path.parent),
         temporary_folder(path.parent) as work,
         atomic_write(path) as temporary,

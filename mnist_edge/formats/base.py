@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, UnsupportedPrecision
+from mnist_edge.core.reading import MEGABYTE
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.runner import Images, Runner
@@ -35,6 +36,8 @@ class TuningResult:
     tried: tuple[dict[str, Any], ...]
 
 
+MOST_BYTES = 200 * MEGABYTE
+"""The limit of a model file, and of what is packed in it."""
 INTEGER = (Precision.INT8, Precision.INT16X8)
 """The precisions in which activations are integers too."""
 

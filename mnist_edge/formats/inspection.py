@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
+from mnist_edge.core.text import flat
+
+ABSURD = 2**63
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,21 @@ class Description:
     footprint: Footprint | None = None
     external_files: tuple[str, ...] = ()
     refused: str | None = None
+
+    def printable(self) -> "Description":
+        """Return it with all text of the file in single lines that print. Raises ValueError for absurd numbers."""
+        if max(self.parameters, self.macs) >= ABSURD:
+            raise ValueError("its tensors have absurd shapes")
+        return replace(
+            self,
+            inputs=tuple(map(flat, self.inputs)),
+            outputs=tuple(map(flat, self.outputs)),
+            operators=tuple(replace(item, kind=flat(item.kind)) for item in self.operators),
+            versions={flat(key): flat(value) for key, value in self.versions.items()},
+            oldest=flat(self.oldest),
+            metadata={flat(key): flat(value) for key, value in self.metadata.items()},
+            external_files=tuple(map(flat, self.external_files)),
+        )
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.text import flat, one_line
 from mnist_edge.formats.inspection import tensor_text
 
 CHUNK = 500  # images that are converted at once
+MOST_BATCH = 10_000  # images a call
 ANY = 3  # images a call, to try a file that takes any number
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
@@ -47,6 +49,7 @@ class BatchRunner(ABC):
 
     batch: int
     io_specs: tuple[TensorSpec, TensorSpec]
+    _path: Path
 
     def _prepare(self, source: TensorSpec, sink: TensorSpec, batch: int) -> None:
         """Remember the file's input and output; `batch` is the images a call where the file takes any number."""
@@ -77,15 +80,22 @@ class BatchRunner(ABC):
     def run(self, images: Images) -> Probabilities:
         """Return float32 probabilities `[N, 10]` for uint8 `[N, 28, 28]`."""
         if len(images) == self.batch:  # one call, as an app makes it
-            outputs = self._call((images if self._raw else self._table[images]).reshape(self._shape)).reshape(-1, 10)
+            outputs = self._rows(self._call((images if self._raw else self._table[images]).reshape(self._shape)))
         else:
             outputs = np.empty((-(-len(images) // self.batch), self.batch, 10), np.float32)
             for index, pixels in enumerate(self.parts(images)):
-                outputs[index] = self._call(pixels).reshape(-1, 10)
+                outputs[index] = self._rows(self._call(pixels))
             outputs = outputs.reshape(-1, 10)[: len(images)]
         if self._scale:
-            outputs = (outputs - self._zero_point) * self._scale
+            with np.errstate(over="ignore", invalid="ignore"):
+                outputs = (outputs - self._zero_point) * self._scale
         return softmax(outputs) if self._logits else outputs
+
+    def _rows(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return the output tensor of a call as `[batch, 10]`. Raises ArtifactError where it is of another size."""
+        if output.size != 10 * self.batch:
+            raise ArtifactError(f"{self._path} does not run: it gives {list(output.shape)} for {self.batch} images.")
+        return output.reshape(-1, 10)
 
     def __enter__(self) -> Self:
         return self
@@ -108,9 +118,10 @@ def takes_batches(open_file: Callable[[], Runner]) -> bool:
 
 
 def softmax(logits: Probabilities) -> Probabilities:
-    """Return Softmax over the last axis of float32 `[N, 10]`."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    """Return Softmax over the last axis of float32 `[N, 10]`; NaN where a logit is not finite."""
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:
@@ -125,7 +136,8 @@ def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -
     if not scale:
         return np.arange(256).astype(dtype)
     limits = np.iinfo(dtype)
-    steps = np.round(unit / np.float32(scale)) + zero_point
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # of a scale that is next to nothing
+        steps = np.nan_to_num(np.round(unit / np.float32(scale))) + zero_point
     return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
 
 
@@ -136,8 +148,13 @@ def check_io(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorS
         ArtifactError: it takes anything but 28×28 images, or gives anything but ten numbers for each.
     """
     if len(inputs) == 1 and outputs and _is_image(inputs[0]) and _is_ten(outputs[0], inputs[0].shape[0]):
+        for spec in (inputs[0], outputs[0]):
+            if spec.scale is not None and not 0 < spec.scale < float("inf"):
+                raise ArtifactError(f"{path} is damaged: the scale of {flat(spec.name)} is {spec.scale}.")
+        if (inputs[0].shape[0] or 1) > MOST_BATCH:
+            raise ArtifactError(f"{path} takes {inputs[0].shape[0]:,} images a call, and the limit is {MOST_BATCH:,}.")
         return inputs[0], outputs[0]
-    takes, gives = (", ".join(map(tensor_text, specs)) or "nothing" for specs in (inputs, outputs))
+    takes, gives = (one_line(", ".join(map(tensor_text, specs))) or "nothing" for specs in (inputs, outputs))
     raise ArtifactError(f"{path} takes {takes} and gives {gives}: not one 28×28 image in, ten probabilities out.")
 
 

@@ -7,8 +7,6 @@ digit; strokes of an unusual width are made wider or narrower. `web/static/pictu
 
 from __future__ import annotations
 
-import struct
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mnist_edge.core.errors import PictureError
+from mnist_edge.core.reading import reading
+from mnist_edge.predict.picture_file import WORKING_SIDE, opened
 from mnist_edge.predict.raster import cut, extreme, outline
 from mnist_edge.predict.segmentation import digit_foreground
 
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from mnist_edge.predict.raster import Values
 
 BOX, FIELD = 20, 28
-WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
 FINE = 8  # pens are made usual at this many times MNIST's resolution
 THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
 FAINT = 64  # foreground under this is outside the box
-# what Pillow raises for damaged files; AVIF's and DDS's readers raise RuntimeError, EXIF's struct.error
-UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, struct.error, Image.DecompressionBombError)
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -41,14 +38,11 @@ def read(path: Path) -> NDArray[np.uint8]:
     """
     if not path.is_file():
         raise PictureError(f"there is no picture {path}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow says what is odd; what is hopeless it raises
-            with Image.open(path) as picture:
-                picture.draft("L", (WORKING_SIDE, WORKING_SIDE))
-                grey = _grey(ImageOps.exif_transpose(picture))
-    except UNREADABLE as error:
-        raise PictureError(f"{path} is not a picture that can be read ({error}). Give a PNG or JPEG.") from error
+    with (
+        reading(PictureError, f"{path} is not a picture that can be read", "Give a PNG or JPEG."),
+        opened(path) as picture,
+    ):
+        grey = _grey(ImageOps.exif_transpose(picture))
     try:
         return mnist_like(np.asarray(grey))
     except PictureError as error:

@@ -11,6 +11,7 @@ from mnist_edge import __version__
 from mnist_edge.core.contract import LABELS
 from mnist_edge.core.metrics import Pair, margins
 from mnist_edge.core.optional import require
+from mnist_edge.core.text import printable
 from mnist_edge.formats.inspection import tensor_text
 from mnist_edge.report import plots
 from mnist_edge.report.devices import Device
@@ -54,11 +55,22 @@ def render(
     pages = {}
     for suffix, escape in ((".html", True), (".md", False)):
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("mnist_edge.report"), autoescape=escape, trim_blocks=True, lstrip_blocks=True
+            loader=jinja2.PackageLoader("mnist_edge.report"),
+            autoescape=escape,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_in_one_line,
         )
         environment.globals["mark"] = lambda status: f"{MARKS[Status(status)]} {status}"
         pages[suffix] = environment.get_template(f"report{suffix}.j2").render(facts) + "\n"
     return pages
+
+
+def _in_one_line(value: Any) -> Any:
+    """Return a value that goes into a page: text of files in one line that prints; markup of ours as it is."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return printable(" ".join(value.splitlines()))
 
 
 def _verdict_facts(report: VerifyReport) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """Results as plain dicts for JSON: the same facts as the tables, with a schema number."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from mnist_edge.bench.benchmark import BenchReport
 from mnist_edge.bench.machine import State
 from mnist_edge.bench.timing import LatencyStats
-from mnist_edge.core.typed_json import SCHEMA
+from mnist_edge.core.typed_json import SCHEMA, strict_json
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description
 from mnist_edge.formats.layer_errors import LayerError
@@ -55,7 +54,7 @@ def description(described: Description) -> dict[str, Any]:
 
 def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:
     """Return all verdicts and figures."""
-    return {
+    content = {
         "schema": SCHEMA,
         "good": report.passes(strict),
         "strict": strict,
@@ -64,12 +63,13 @@ def verify(report: VerifyReport, strict: bool) -> dict[str, Any]:
         "sample": report.sample.name,
         "dataset": report.dataset,
         "warnings": report.warnings,
-        "results": [_clean(_result(result)) for result in report.results],
+        "results": [_result(result) for result in report.results],
         "pairs": [asdict(pair) for pair in report.pairs],
         "checks": [asdict(check) for check in report.checks],
         "host": asdict(report.host),
         "versions": report.versions,
     }
+    return cast(dict[str, Any], strict_json(content))
 
 
 def _result(result: ArtifactResult) -> dict[str, Any]:
@@ -107,21 +107,12 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
 def layers(errors: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str]) -> dict[str, Any]:
     """Return each file's errors by layer, the worst first; `sqnr` is null where nothing differs."""
     content = {name: [{**asdict(item), "sqnr": item.sqnr} for item in items] for name, items in errors.items()}
-    return {"layers": _clean(content), "layers_skipped": dict(skipped)}
-
-
-def _clean(content: Any) -> Any:
-    """Return null for what JSON has no number for: infinity and NaN."""
-    if isinstance(content, dict):
-        return {key: _clean(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_clean(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    return {"layers": content, "layers_skipped": dict(skipped)}
 
 
 def bench(report: BenchReport) -> dict[str, Any]:
     """Return all figures with the raw samples; `BenchResults` reads it."""
-    return {
+    content = {
         "schema": SCHEMA,
         "model": report.manifest.model,
         "threads": report.options.threads,
@@ -147,6 +138,7 @@ def bench(report: BenchReport) -> dict[str, Any]:
         "host": asdict(report.host),
         "versions": report.versions,
     }
+    return cast(dict[str, Any], strict_json(content))
 
 
 def _stats(stats: LatencyStats) -> dict[str, Any]:

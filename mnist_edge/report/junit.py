@@ -4,6 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mnist_edge.core.files import atomic_write
+from mnist_edge.core.text import printable
 from mnist_edge.verify.result import Status, VerifyReport
 
 
@@ -17,18 +18,18 @@ def write(report: VerifyReport, path: Path, strict: bool = False) -> None:
     skipped = {Status.SKIPPED} - failed
     suite = ElementTree.Element(
         "testsuite",
-        name=f"mnist-edge verify {report.model}",
+        name=printable(f"mnist-edge verify {report.model}"),
         tests=str(len(cases)),
         failures=str(sum(status in failed for _, status, _ in cases)),
         skipped=str(sum(status in skipped for _, status, _ in cases)),
         errors="0",
     )
     for name, status, lines in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=report.model, name=name)
+        case = ElementTree.SubElement(suite, "testcase", classname=printable(report.model), name=printable(name))
         if status in failed or status in skipped:
             kind = "failure" if status in failed else "skipped"
             first = f"{status}: {lines[0]}" if lines else str(status)
-            ElementTree.SubElement(case, kind, message=first).text = "\n".join(lines)
+            ElementTree.SubElement(case, kind, message=printable(first)).text = printable("\n".join(lines))
     tree = ElementTree.ElementTree(suite)
     ElementTree.indent(tree)
     with atomic_write(path) as temporary:

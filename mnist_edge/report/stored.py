@@ -6,7 +6,7 @@ from pathlib import Path
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.folder import BENCH, VERIFY
 from mnist_edge.core.host import Host
-from mnist_edge.core.typed_json import read_json
+from mnist_edge.core.typed_json import FileName, read_json
 from mnist_edge.verify.result import Status
 
 MOST_BYTES = 32_000_000  # bench.json with the raw samples of 20 files that were timed for minutes
@@ -31,7 +31,7 @@ class StoredHostComparison:
 class StoredVerdict:
     """The verdict on one file."""
 
-    file: str
+    file: FileName
     sha256: str
     status: Status
     reasons: tuple[str, ...]
@@ -90,7 +90,7 @@ class StoredStats:
 class StoredLatency:
     """The figures of one file; a call takes `batch` images."""
 
-    file: str
+    file: FileName
     sha256: str
     invoke: StoredStats
     call: StoredStats

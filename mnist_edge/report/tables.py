@@ -1,6 +1,5 @@
 """Results as rich tables for the terminal."""
 
-import json
 import sys
 from collections.abc import Collection, Iterable
 from copy import copy
@@ -15,8 +14,10 @@ from rich.text import Text
 from mnist_edge.bench.benchmark import BenchReport
 from mnist_edge.bench.machine import describe_change
 from mnist_edge.core.contract import LABELS, Contract, Precision
-from mnist_edge.core.files import DAMAGED
+from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.reading import reading
+from mnist_edge.core.typed_json import parse
 from mnist_edge.export.exporter import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
@@ -169,9 +170,10 @@ def _contract_line(metadata: dict[str, str]) -> str | None:
     if "contract" not in metadata:
         return None
     try:
-        contract = Contract.from_json(json.loads(metadata["contract"]))
-    except DAMAGED as error:
-        return f"what the file says of it cannot be read ({type(error).__name__}: {error})"
+        with reading(ArtifactError, "what the file says of it cannot be read"):
+            contract = Contract.from_json(parse(metadata["contract"]))
+    except ArtifactError as error:
+        return str(error)
     return f"{contract.input.meaning} → {contract.output.meaning}; layout {contract.layout}"
 
 

@@ -1,5 +1,6 @@
 """Takes over a Keras model of the user's own: checks it, finds its pixel range, and gives it the contract's form."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from mnist_edge.core.errors import ModelError
 from mnist_edge.core.optional import require_keras, silenced
+from mnist_edge.core.reading import reading
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.first_look import SCAN, first_look
@@ -91,7 +93,9 @@ def adopt(source: Path | Any, dataset: Dataset, options: OwnModelOptions = OwnMo
     name = str(path or "the model")
     if path:
         first_look(path, KERAS, step=SCAN)
-    own = take_over(load_any(path) if path else source, name, dataset.train, options)
+    model = load_any(path) if path else source
+    with reading(ModelError, f"{name} cannot be taken over") if path else nullcontext():
+        own = take_over(model, name, dataset.train, options)
     record = {
         "schema": SCHEMA,
         "recipe": None,

@@ -1,20 +1,20 @@
 """The stored model: `model.keras` with `training.json`, written and read as one."""
 
 import hashlib
-import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, ModelError
-from mnist_edge.core.files import DAMAGED, temporary_folder, write_json
+from mnist_edge.core.files import temporary_folder, write_json
 from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TRAINING, VERIFY
-from mnist_edge.core.manifest import Manifest
+from mnist_edge.core.manifest import DatasetRecord, Manifest
 from mnist_edge.core.publish import changing, publish, settled
-from mnist_edge.core.typed_json import SCHEMA
+from mnist_edge.core.reading import read_bytes, reading
+from mnist_edge.core.typed_json import MOST_BYTES, parse, read_json, strict_json
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats.first_look import SCAN, first_look
 from mnist_edge.formats.keras import FORMAT as KERAS
@@ -33,6 +33,34 @@ class Trained:
     record: dict[str, Any]
     dataset: Dataset | None = None
     folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """How many training images were trained on and held out, as scikit-learn's `train_test_split` splits them."""
+
+    training: int
+    validation: int
+    validation_share: float | None
+    random_state: int | None
+
+    def check(self) -> None:
+        """Raise ValueError where training images cannot be split like this."""
+        share, state = self.validation_share, self.random_state
+        if not (share is None or 0 < share < 1) or not (state is None or 0 <= state < 2**32):
+            raise ValueError(f"no training images are split by {share} with seed {state}")
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """What an export needs of `training.json`; `structure_sha256` is of models that were taken over."""
+
+    weights_sha256: str
+    dataset: DatasetRecord
+    split: SplitRecord
+    floor: float | None
+    seed: int | None = None
+    structure_sha256: str | None = None
 
 
 def weights_digest(model: Any) -> str:
@@ -115,21 +143,13 @@ def load(folder: Path) -> Trained:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """Return what `training.json` holds. Raises ModelError where it is missing or damaged."""
+    """Return what `training.json` holds, with that checked which is used. Raises ModelError where it is damaged."""
     path = folder / TRAINING
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["schema"] != SCHEMA:
-            raise ModelError(f"{path} has schema {record['schema']}, this version reads {SCHEMA}. {_advice(folder)}")
-        _ = (
-            record["weights_sha256"],
-            record["floor"],
-            record["dataset"]["train_sha256"],
-            record["split"]["random_state"],
-        )
-    except (OSError, *DAMAGED) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error}). {_advice(folder)}") from error
-    return record
+    checked = read_json(path, StoredRecord, _advice(folder), ModelError)
+    with reading(ModelError, f"{path} is damaged", _advice(folder)):
+        checked.split.check()
+        record: dict[str, Any] = strict_json(parse(read_bytes(path, MOST_BYTES)))
+    return record | asdict(checked)
 
 
 def _advice(folder: Path) -> str:

@@ -287,6 +287,6 @@ def from_project(folder: Path) -> dict[str, float]:
                 content = tomllib.loads(path.read_text(encoding="utf-8"))
                 table = content.get("tool", {}).get("mnist-edge", {}).get("parity", {})
                 return parse(table, f"{path} [tool.mnist-edge.parity]")
-            except (tomllib.TOMLDecodeError, AttributeError, UnicodeDecodeError) as error:
+            except (tomllib.TOMLDecodeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
                 raise ToleranceError(f"{path} cannot be read ({error}).") from error
     return {}

@@ -11,7 +11,7 @@ from mnist_edge.core.files import sha256
 from mnist_edge.core.folder import MODEL, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.metrics import compare
-from mnist_edge.core.publish import reading
+from mnist_edge.core.publish import reading_folder
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset, load_local
 from mnist_edge.formats import format_of
@@ -46,7 +46,7 @@ def verify(
         IntegrityError, ArtifactError: a file is not the one that the manifest lists.
         MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
     """
-    with reading(Path(folder)) as place:
+    with reading_folder(Path(folder)) as place:
         return _verify(place, dataset, overrides, images)
 
 

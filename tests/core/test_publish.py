@@ -19,7 +19,7 @@ from mnist_edge.core.errors import LockError
 from mnist_edge.core.files import atomic_write, temporary_folder
 from mnist_edge.core.lock import LOCK, locked
 from mnist_edge.core.manifest import Manifest
-from mnist_edge.core.publish import PUBLISHING, changing, publish, reading, settled
+from mnist_edge.core.publish import PUBLISHING, changing, publish, reading_folder, settled
 
 HOLD = """
 import sys, time
@@ -156,7 +156,7 @@ def test_readers_find_whole_exports_while_another_process_publishes(exports: Pat
         process.stdin.write("\n")
         process.stdin.flush()
         while process.poll() is None:
-            with reading(folder) as place:
+            with reading_folder(folder) as place:
                 manifest = Manifest.read(place)
                 for artifact in manifest.artifacts:
                     artifact.check()

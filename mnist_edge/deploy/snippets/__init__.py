@@ -6,7 +6,6 @@ line `@flag|…` is kept where the flag holds: the input's dtype, `gives` with t
 the flag holds, `!|…` why there is none at all.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -16,8 +15,9 @@ from urllib.parse import quote
 
 from mnist_edge.core.contract import Contract, TensorSpec
 from mnist_edge.core.errors import ArtifactError, SnippetError
-from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.manifest import Artifact, find_artifact
+from mnist_edge.core.reading import reading
+from mnist_edge.core.typed_json import parse
 from mnist_edge.formats import FORMATS, format_of
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.first_look import first_look
@@ -103,11 +103,9 @@ def _contract(path: Path, file_format: Format) -> tuple[Contract, bool]:
     text = described.metadata.get("contract")
     if text is None:
         return Contract(*specs, layout=""), False
-    try:
-        contract = Contract.from_json(json.loads(text))
+    with reading(ArtifactError, f"the contract in {path} cannot be read"):
+        contract = Contract.from_json(parse(text))
         mismatches = contract.mismatches(specs)
-    except DAMAGED as error:
-        raise ArtifactError(f"the contract in {path} cannot be read ({type(error).__name__}: {error}).") from error
     if mismatches:
         raise ArtifactError(f"{path} breaks the contract that it carries: {'; '.join(mismatches)}. Export it again.")
     return contract, True

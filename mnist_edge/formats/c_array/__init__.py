@@ -12,10 +12,11 @@ from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPr
 from mnist_edge.core.optional import installed as installed
 from mnist_edge.core.optional import pip_install as pip_install
 from mnist_edge.core.optional import silenced
+from mnist_edge.core.reading import reading
+from mnist_edge.core.text import flat
 from mnist_edge.formats.base import Format, Request
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.formats.c_array.runtime import (
-    DAMAGED,
     PACKAGE,
     RUNTIME,
     Runner,
@@ -45,10 +46,8 @@ class Microcontroller:
     def footprint(self, path: Path) -> Footprint:
         """Measure flash and the smallest arena, in steps of 16 bytes."""
         content, _ = c_source.read(path)
-        try:
+        with reading(ArtifactError, f"{path} does not run in {RUNTIME}"):
             return Footprint(len(content), smallest_arena(content), measured_with())
-        except DAMAGED as error:
-            raise ArtifactError(f"{path} does not run in {RUNTIME} ({error}).") from error
 
 
 class CArray(Format):
@@ -87,10 +86,8 @@ class CArray(Format):
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"
             contract = TFLITE.export(model, whole, request)
             content = without_metadata(whole)
-        try:
+        with reading(ConversionError, f"the model does not run in {RUNTIME}"):
             arena = smallest_arena(content)
-        except DAMAGED as error:
-            raise ConversionError(f"the model does not run in {RUNTIME} ({error}).") from error
         with silenced():
             specs = io_specs(open_array(content, arena), content)
         kinds = operators(content)
@@ -122,7 +119,10 @@ class CArray(Format):
         return replace(
             description,
             sizes={**parts, "C text": path.stat().st_size - len(content)},
-            metadata={key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()},
+            metadata={
+                flat(key): flat(value if isinstance(value, str) else json.dumps(value))
+                for key, value in metadata.items()
+            },
             runtime_operators=None if missing else runs,
             footprint=footprint,
             refused=refused,

@@ -1,6 +1,5 @@
 """Runs a C array in TensorFlow Lite Micro, and measures the arena that it needs."""
 
-import struct
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.optional import installed, pip_install, require, silenced, versions
+from mnist_edge.core.reading import reading, reason
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.formats.runner import BatchRunner, check_io
 
@@ -24,9 +24,6 @@ MODULES = {"tflite_micro": PACKAGE, "yaml": "pyyaml", "bitarray": "bitarray"}  #
 STEP, LEAST, MOST = 16, 1024, 2**28  # bytes of arena: a too small one must still hold the runtime's own objects
 
 
-DAMAGED = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, MemoryError, OverflowError, struct.error)
-
-
 class Runner(BatchRunner):
     """A TensorFlow Lite Micro interpreter with one input and one output, in the arena that its header gives."""
 
@@ -36,13 +33,10 @@ class Runner(BatchRunner):
         arena = metadata.get("arena")
         if arena is not None and (type(arena) is not int or not LEAST <= arena <= MOST):
             raise ArtifactError(f"{path} names an arena of {arena} bytes, which cannot be. Export it again.")
-        try:
-            with silenced():
-                self._interpreter = open_array(content, smallest_arena(content) if arena is None else arena)
-                specs = io_specs(self._interpreter, content)
-        except DAMAGED as error:
-            within = "" if arena is None else f" with {arena} bytes of arena"
-            raise ArtifactError(f"{path} does not run in {RUNTIME}{within} ({error}).") from error
+        within = "" if arena is None else f" with {arena} bytes of arena"
+        with reading(ArtifactError, f"{path} does not run in {RUNTIME}{within}"), silenced():
+            self._interpreter = open_array(content, smallest_arena(content) if arena is None else arena)
+            specs = io_specs(self._interpreter, content)
         source, sink = check_io(path, specs[:1], specs[1:])
         header_path = path.with_suffix(".h")
         wanted = header(content, specs, metadata).encode() if "title" in metadata and header_path.is_file() else None
@@ -58,19 +52,17 @@ class Runner(BatchRunner):
             self._interpreter.set_input(pixels, 0)
             self._interpreter.invoke()
             output: NDArray[Any] = self._interpreter.get_output(0)
-        except DAMAGED as error:
-            raise ArtifactError(f"{self._path} does not run in {RUNTIME} ({error}).") from error
+        except Exception as error:
+            raise ArtifactError(f"{self._path} does not run in {RUNTIME} ({reason(error)}).") from error
         return output
 
 
 def header(content: bytes, specs: tuple[TensorSpec, TensorSpec], metadata: dict[str, Any]) -> str:
     """Return the header of an array from its metadata. Raises ArtifactError where they are damaged."""
-    try:
+    with reading(ArtifactError, "what the C file tells of itself is damaged", "Export it again."):
         return c_source.header(
             metadata["title"], content, specs, {key: metadata[key] for key in metadata if key != "title"}
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"what the C file tells of itself is damaged ({error!r}). Export it again.") from error
 
 
 def missing_runtime() -> str | None:
@@ -109,7 +101,7 @@ def open_array(content: bytes, arena: int) -> Any:
 
 
 def smallest_arena(content: bytes) -> int:
-    """Find the smallest arena in which a model runs, in bytes, a multiple of 16. Raises what DAMAGED lists."""
+    """Find the smallest arena in which a model runs, in bytes, a multiple of 16. Raises whatever the runtime does."""
 
     def works(steps: int) -> bool:
         try:

@@ -9,12 +9,14 @@ import numpy as np
 
 from mnist_edge.core.contract import LABELS, TensorSpec
 from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.reading import MEGABYTE, read_bytes, reading
+from mnist_edge.core.typed_json import parse
 
 ALIGNMENT = 16  # what TensorFlow Lite Micro wants of a model's first byte
 PER_LINE = 20
-COMMENT = r"(?s)/\*.*?\*/|//[^\n]*"
-ARRAY = r"(?:unsigned\s+char|uint8_t)\s+\w+\s*\[[^\]]*\][^={;]*=\s*\{([^}]*)\}"
-METADATA = r"/\* mnist-edge: (\{.*\}) \*/"
+MOST_BYTES = 32 * MEGABYTE  # of C text, which is five times the model
+ARRAY = r"(?:unsigned\s{1,9}char|uint8_t)\s{1,9}\w{1,200}\s{0,9}\[[^\]]{0,99}\][^={;]{0,200}=\s{0,99}\{"
+METADATA = "/* mnist-edge: "
 
 
 def _template(name: str) -> str:
@@ -81,21 +83,33 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     Raises:
         ArtifactError: it cannot be read, has no array of bytes, or has not the bytes that were exported.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        metadata = json.loads(found[1]) if (found := re.search(METADATA, text)) else {}
+    with reading(ArtifactError, f"{path} is not a C file with a model in it"):
+        text = read_bytes(path, MOST_BYTES).decode("utf-8")
+        told = text.partition(METADATA)[2].partition(" */")[0]
+        metadata = parse(told) if told.startswith("{") else {}
         if not isinstance(metadata, dict):
             raise ValueError("what it tells of itself is no JSON object")
-        array = re.search(ARRAY, re.sub(COMMENT, "", text))
-        if array is None:
+        code = _without_comments(text)
+        array = re.search(ARRAY, code)
+        if array is None or "}" not in (numbers := code[array.end() :]):
             raise ValueError("no array of unsigned char or uint8_t")
-        content = bytes(int(number, 0) for number in array[1].rstrip().rstrip(",").split(","))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ArtifactError(f"{path} is not a C file with a model in it ({reason}).") from error
+        content = bytes(int(number, 0) for number in numbers.partition("}")[0].rstrip().rstrip(",").split(","))
     if metadata.get("sha256", digest(content)) != digest(content):
         raise ArtifactError(f"{path} was changed: its array has not the SHA-256 that stands below it. Export it again.")
     return content, metadata
+
+
+def _without_comments(text: str) -> str:
+    """Return C code without its comments; a comment that does not end is none, as there is no code after it."""
+    parts, place, pattern = [], 0, re.compile(r"/\*|//")
+    while begin := pattern.search(text, place):
+        parts.append(text[place : begin.start()])
+        end = "*/" if begin[0] == "/*" else "\n"
+        place = text.find(end, begin.end())
+        if place < 0:
+            return "".join(parts)
+        place += len(end.strip())  # a line break stays
+    return "".join([*parts, text[place:]])
 
 
 def _float(value: float | None) -> str:

@@ -8,6 +8,7 @@ from mnist_edge.core.contract import IOOptions as IOOptions
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.optional import installed, pip_install
+from mnist_edge.core.reading import reading
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.keras.model import Runner, load_model, scaled
@@ -53,7 +54,9 @@ class Keras(Format):
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Return each layer's kernel and output, and the output before its activation where that is a Relu."""
-        return LayerTracer(load_model(path)).trace(scaled(images))
+        model = load_model(path)
+        with reading(ArtifactError, f"{path} does not run layer by layer"):
+            return LayerTracer(model).trace(scaled(images))
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a model in safe mode; TensorFlow sets its own threads, and images go in by the thousand."""

@@ -10,16 +10,19 @@ from typing import Any
 from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded
 from mnist_edge.core.files import sha256
 from mnist_edge.core.optional import require_keras, silenced
-from mnist_edge.core.text import one_line
+from mnist_edge.core.reading import check_file_size, check_size, reading, reason
+from mnist_edge.core.text import flat, one_line
+from mnist_edge.core.typed_json import MOST_BYTES as JSON_BYTES
+from mnist_edge.core.typed_json import parse
+from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.keras.custom import register
 from mnist_edge.formats.keras.keras2 import LAMBDA_CODE, as_keras3, parts
+from mnist_edge.formats.keras.limits import check_outputs, check_weights
 from mnist_edge.formats.keras.saved_model import frozen_graph, load_saved_model
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 CONFIG, ATTRIBUTE = "config.json", "model_config"  # where a .keras file and an HDF5 file hold the architecture
 SAVED_MODEL = "saved_model.pb"
-DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, ImportError)
-"""What Keras raises on a file of its form with other content."""
 AS_SAVED_MODEL = "save it as a SavedModel (Keras 3: model.export('folder'), Keras 2: model.save('folder'))"
 UNKNOWN = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown [\w ]+: '([^']+)'")
 NEWER = re.compile(r"Could not deserialize '(keras\.[\w.]+)' because it is not")
@@ -37,9 +40,6 @@ def load_any(path: Path, custom: Path | None = None) -> Any:
         CustomCodeNeeded: it has layers or functions that are not Keras's own.
         MissingRuntime: TensorFlow is not installed.
     """
-    import zipfile
-    import zlib
-
     keras = require_keras(f"reading {path.name}")
     frozen_graph()
     if custom is not None:
@@ -51,19 +51,32 @@ def load_any(path: Path, custom: Path | None = None) -> Any:
                 f"{path} is a folder without a {SAVED_MODEL}, so it is no SavedModel. Give a model file."
             )
         return load_saved_model(path)
-    try:
-        with _readable(path) as file, silenced():
-            return keras.models.load_model(file, compile=False)
-    except (*DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).rpartition("Exception encountered: ")[2]
-        if unknown := UNKNOWN.search(str(error)):
-            name = unknown[1] or unknown[2]
-            raise CustomCodeNeeded(
-                f"{path} needs {name}, which is not Keras's own. Give the Python file that defines it with --custom."
-            ) from error
-        if newer := NEWER.search(str(error)):
-            reason = f"Keras {keras.__version__} has no {newer[1]}; the Keras that saved it has"
-        raise ArtifactError(f"{path} is not a Keras model that can be read ({one_line(reason)}).") from error
+    with reading(ArtifactError, f"{path} is not a Keras model that can be read", explain=_explain):
+        try:
+            with _readable(path) as file, silenced():
+                model = keras.models.load_model(file, compile=False)
+            check_outputs(model)
+            return model
+        except ImportError as error:  # of a module that the file names
+            raise ValueError(str(error)) from error
+        except (ValueError, TypeError) as error:
+            if unknown := UNKNOWN.search(str(error)):
+                name = flat(unknown[1] or unknown[2])
+                raise CustomCodeNeeded(
+                    f"{path} needs {name}, which is not Keras's own. Give the Python file that defines it with "
+                    "--custom."
+                ) from error
+            raise
+
+
+def _explain(error: Exception) -> str:
+    """Return why Keras does not read a file, in one line."""
+    import keras
+
+    if newer := NEWER.search(str(error)):
+        return f"Keras {keras.__version__} has no {newer[1]}; the Keras that saved it has"
+    inner = one_line(str(error).rpartition("Exception encountered: ")[2])
+    return reason(error) if isinstance(error, RecursionError | MemoryError) or not inner else inner
 
 
 @contextmanager
@@ -71,9 +84,14 @@ def _readable(path: Path) -> Iterator[Path]:
     """Yield a file that Keras 3 reads: this one, or a copy with the ending and the words that Keras 3 expects."""
     import tempfile  # inside functions, like all of the standard library that running a file can do without
     import zipfile
+    from copy import deepcopy
+
+    import keras
+    from keras.src.legacy.saving.saving_utils import model_from_config
 
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}.")
+    check_file_size(ArtifactError, path, MOST_BYTES)
     with path.open("rb") as content:
         hdf5 = content.read(len(HDF5)) == HDF5
     if not hdf5 and not zipfile.is_zipfile(path):
@@ -83,6 +101,8 @@ def _readable(path: Path) -> Iterator[Path]:
     config = _config_of_hdf5(path) if hdf5 else _config_of_zip(path)
     _check(config, path)
     newer = as_keras3(config)
+    build = model_from_config if hdf5 else keras.saving.deserialize_keras_object
+    check_weights(lambda: build(deepcopy(newer)), path.stat().st_size if hdf5 else _unpacked(path))  # build changes it
     if newer == config and path.suffix in ((".h5", ".hdf5") if hdf5 else (".keras",)):
         yield path
         return
@@ -103,19 +123,28 @@ def _config_of_hdf5(path: Path) -> Any:
             f"{path} holds weights without an architecture. Build the model, model.load_weights(…), and save the whole "
             "of it: model.save('my.keras')."
         )
-    return json.loads(config)
+    return parse(config)
 
 
 def _config_of_zip(path: Path) -> Any:
     """Return the architecture in a `.keras` file. Raises ArtifactError where the zip file has none."""
-    import zipfile
+    from mnist_edge.core.archives import open_zip
 
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path, MOST_BYTES) as archive:
         if CONFIG not in archive.namelist():
             raise ArtifactError(
                 f"{path} is not a Keras model: it is a zip file without {CONFIG}. Unpack it, if a model is in it."
             )
-        return json.loads(archive.read(CONFIG))
+        check_size(archive.getinfo(CONFIG).file_size, JSON_BYTES, CONFIG)
+        return parse(archive.read(CONFIG))
+
+
+def _unpacked(path: Path) -> int:
+    """Return the bytes of what is packed in a `.keras` file."""
+    from mnist_edge.core.archives import open_zip
+
+    with open_zip(path, MOST_BYTES) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
 
 
 def _rewrite_hdf5(path: Path, copy: Path, config: str) -> None:

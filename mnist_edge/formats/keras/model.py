@@ -8,7 +8,9 @@ import numpy as np
 
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.optional import silenced
+from mnist_edge.core.reading import reading
 from mnist_edge.formats.keras.files import load_any
+from mnist_edge.formats.keras.limits import AT_ONCE, largest_output
 from mnist_edge.formats.runner import Images, Probabilities
 
 BATCH = 1000
@@ -20,8 +22,9 @@ def scaled(images: Images) -> Probabilities:
 
 
 def predict(model: Any, images: Images) -> Probabilities:
-    """Run a Keras model over uint8 `[N, 28, 28]` in batches of 1 000; float32 `[N, 10]`."""
-    parts = [predict_pixels(model, scaled(images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
+    """Run a Keras model over uint8 `[N, 28, 28]` in batches of 1 000, or of what memory holds; float32 `[N, 10]`."""
+    batch = max(1, min(BATCH, AT_ONCE // largest_output(model)))
+    parts = [predict_pixels(model, scaled(images[start : start + batch])) for start in range(0, len(images), batch)]
     return np.concatenate(parts)
 
 
@@ -45,7 +48,8 @@ def load_model(path: Path) -> Any:
 
 def check_shapes(model: Any, name: str) -> None:
     """Raise ArtifactError where a Keras model does not take 28×28×1 and give ten numbers; `name` is for the message."""
-    shapes = model.input_shape, model.output_shape
+    with reading(ArtifactError, f"{name} is not a Keras model of one input and one output"):
+        shapes = model.input_shape, model.output_shape
     if shapes != ((None, 28, 28, 1), (None, 10)):
         raise ArtifactError(f"{name} takes {shapes[0]} and gives {shapes[1]}, not (None, 28, 28, 1) and (None, 10).")
 
@@ -57,12 +61,13 @@ class Runner:
     io_specs = None
 
     def __init__(self, path: Path) -> None:
-        self._model = load_model(path)
+        self._path, self._model = path, load_model(path)
         self._blank = np.zeros((1, 28, 28), np.uint8)
 
     def run(self, images: Images) -> Probabilities:
         """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
-        return predict(self._model, images)
+        with reading(ArtifactError, f"{self._path} does not run"):
+            return predict(self._model, images)
 
     def invoke(self) -> None:
         """Run once on a blank image."""

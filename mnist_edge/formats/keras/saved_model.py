@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.optional import silenced
-from mnist_edge.core.text import one_line
+from mnist_edge.core.reading import check_size, reading
+from mnist_edge.formats.base import MOST_BYTES
 
 SIGNATURES = "serving_default", "serve"
 ACTIVATIONS = {"Sigmoid": "sigmoid", "Relu": "relu", "Tanh": "tanh"}
@@ -27,7 +28,8 @@ def load_saved_model(path: Path) -> Any:
     import keras
     import tensorflow as tf
 
-    try:
+    with reading(ArtifactError, f"{path} is not a SavedModel that can be taken over"):
+        check_size(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()), MOST_BYTES)
         with silenced():
             loaded = tf.saved_model.load(str(path))
             function = _signature(path, loaded.signatures)
@@ -47,8 +49,6 @@ def load_saved_model(path: Path) -> Any:
             return keras.Model(
                 image, keras.layers.Softmax(name="probabilities")(outputs) if last == "Softmax" else outputs
             )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, tf.errors.OpError) as error:
-        raise ArtifactError(f"{path} is not a SavedModel that can be taken over ({one_line(error)}).") from error
 
 
 def _signature(path: Path, signatures: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ConversionError, RefusedError, UnsupportedPrecision
+from mnist_edge.core.errors import ArtifactError, ConversionError, RefusedError, UnsupportedPrecision
 from mnist_edge.core.optional import installed, require, silenced
+from mnist_edge.core.reading import reading
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.core.text import one_line
 from mnist_edge.formats.base import INTEGER, Format, Request
@@ -103,26 +104,28 @@ class Onnx(Format):
                 session(path, optimized_model_filepath=str(optimized))
             except RefusedError as error:
                 return replace(described, refused=str(error))
-            graph = onnx.load(optimized, load_external_data=False).graph
-            return replace(described, runtime_operators=runtime_operators(graph))
+            with reading(ArtifactError, f"what ONNX Runtime makes of {path} cannot be read"):
+                graph = onnx.load(optimized, load_external_data=False).graph
+                return replace(described, runtime_operators=runtime_operators(graph))
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the graph as it stands in the file, without optimizations, and keep every tensor."""
         import tempfile
 
         onnx = require("onnx", "onnx", f"looking inside {path.name}")
-        with tempfile.TemporaryDirectory() as folder, self.open(path) as runner:
+        damaged = reading(ArtifactError, f"{path} does not run operator by operator")
+        with tempfile.TemporaryDirectory() as folder, self.open(path) as runner, damaged:
             proto, names = trace.widened(path)
             wide = Path(folder) / "wide.onnx"
             onnx.save(proto, wide)
             opened = session(wide, **unoptimized())
             calls = [opened.run(names, {runner.io_specs[0].name: part}) for part in runner.parts(images)]
-        values = {
-            name: np.concatenate(parts)[: len(images)]
-            for name, parts in zip(names, zip(*calls, strict=True), strict=True)
-            if parts[0].ndim  # a dynamically quantized tensor's scale is a number, not one an image
-        }
-        return trace.trace(proto, values)
+            values = {
+                name: np.concatenate(parts)[: len(images)]
+                for name, parts in zip(names, zip(*calls, strict=True), strict=True)
+                if parts[0].ndim  # a dynamically quantized tensor's scale is a number, not one an image
+            }
+            return trace.trace(proto, values)
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into ONNX Runtime."""

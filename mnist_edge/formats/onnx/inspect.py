@@ -7,7 +7,8 @@ from typing import Any
 
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
-from mnist_edge.core.text import one_line
+from mnist_edge.core.reading import check_size, read_bytes, reading
+from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import Description, Operator, tensor_text
 from mnist_edge.formats.onnx.operators import nodes
 from mnist_edge.formats.onnx.releases import oldest
@@ -15,21 +16,33 @@ from mnist_edge.formats.onnx.releases import oldest
 
 def describe(path: Path) -> Description:
     """Return what is in an ONNX file. Raises ArtifactError where it is not one."""
-    import onnx
-    from google.protobuf.message import DecodeError
+    with reading(ArtifactError, f"{path} is not an ONNX file that can be read"):
+        return _described(path).printable()
 
-    try:
-        proto = onnx.load(path, load_external_data=False)
-        external = _external_files(proto.graph)
-        onnx.load_external_data_for_model(proto, str(path.parent))
-        shapes = _shapes(_inferred(proto).graph)
-    except (
-        OSError,
-        ValueError,
-        DecodeError,
-        onnx.checker.ValidationError,
-    ) as error:
-        raise ArtifactError(f"{path} is not an ONNX file that can be read ({one_line(error)}).") from error
+
+def load(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """Return the ModelProto of a file with all its weights, and the names of the other files that held them.
+
+    Raises:
+        ValueError: it takes too much memory; protobuf and onnx raise other errors too.
+    """
+    import onnx
+
+    proto = onnx.load_model_from_string(read_bytes(path, MOST_BYTES))
+    external = _external_files(proto.graph)
+    sizes = []
+    for tensor in proto.graph.initializer:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if "location" in entries:
+            sizes.append(int(entries.get("length") or (path.parent / entries["location"]).stat().st_size))
+    check_size(sum(sizes), MOST_BYTES, "its weights in other files")
+    onnx.load_external_data_for_model(proto, str(path.parent))
+    return proto, external
+
+
+def _described(path: Path) -> Description:
+    proto, external = load(path)
+    shapes = _shapes(_inferred(proto).graph)
     graph = proto.graph
     if not graph.node:
         raise ArtifactError(f"{path} is not an ONNX file: it has no graph.")

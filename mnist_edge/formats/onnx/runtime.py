@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, RefusedError
 from mnist_edge.core.optional import require, silenced
+from mnist_edge.core.reading import check_file_size, reading
 from mnist_edge.core.text import one_line
+from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.onnx.releases import refusal
 from mnist_edge.formats.runner import BatchRunner, check_io
 
@@ -22,22 +24,19 @@ class Runner(BatchRunner):
     def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
         self._path = path
         self._session = session(path, threads, **settings)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        try:
-            specs = [*map(_spec, inputs)], [*map(_spec, outputs)]
-        except UnicodeDecodeError as error:
-            raise ArtifactError(f"{path} is damaged: the name of an end is not UTF-8.") from error
-        source, sink = check_io(path, *specs)
-        self._input, self._output = source.name, sink.name
-        self._prepare(source, sink, batch)
-        self._binding = self._session.io_binding()
-        self._binding.bind_cpu_input(self._input, np.zeros(self._shape, self._table.dtype))
-        self._binding.bind_output(self._output)
+        with reading(ArtifactError, f"{path} is damaged"):  # the name of an end is not UTF-8, say
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            source, sink = check_io(path, [*map(_spec, inputs)], [*map(_spec, outputs)])
+            self._input, self._output = source.name, sink.name
+            self._prepare(source, sink, batch)
+            self._binding = self._session.io_binding()
+            self._binding.bind_cpu_input(self._input, np.zeros(self._shape, self._table.dtype))
+            self._binding.bind_output(self._output)
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
         try:
             output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
-        except _ort_errors() as error:
+        except Exception as error:
             raise ArtifactError(f"{self._path} does not run: {one_line(error)}") from error
         return output
 
@@ -68,15 +67,7 @@ def session(path: Path, threads: int = 1, **settings: Any) -> Any:
     options.log_severity_level = 3
     for name, value in settings.items():
         setattr(options, name, value)
-    try:
-        with silenced():
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _ort_errors() as error:
-        runtime, reason = f"ONNX Runtime {ort.__version__}", refusal(str(error))
-        raise RefusedError(f"{path} is not an ONNX file that {runtime} loads ({reason}).") from error
-
-
-def _ort_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    check_file_size(ArtifactError, path, MOST_BYTES)
+    refused = f"{path} is not an ONNX file that ONNX Runtime {ort.__version__} loads"
+    with reading(RefusedError, refused, explain=lambda error: refusal(str(error))), silenced():
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats.inspection import Kernel, Trace
+from mnist_edge.formats.onnx.inspect import load
 
 INTEGERS = {"MatMulInteger", "ConvInteger"}
 LAYERS = {"Conv": "OIHW", "ConvTranspose": "IOHW", "Gemm": "IO", "MatMul": "IO", "MatMulInteger": "IO"}
@@ -16,7 +17,7 @@ def widened(path: Path) -> tuple[Any, list[str]]:
     """Return the ModelProto with every real-valued tensor as an output, and the names of those outputs."""
     import onnx
 
-    proto = onnx.load(path)
+    proto, _ = load(path)
     inferred = onnx.shape_inference.infer_shapes(proto).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
     whole = {name for node in proto.graph.node if node.op_type in INTEGERS for name in node.output}

@@ -7,6 +7,7 @@ from typing import Any
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, RefusedError, UnsupportedPrecision
+from mnist_edge.core.reading import reading
 from mnist_edge.formats.base import INTEGER, Format, Request
 from mnist_edge.formats.inspection import Description, Trace
 from mnist_edge.formats.keras.structure import check_int8
@@ -17,9 +18,9 @@ from mnist_edge.formats.tflite.runtime import (
     MODULES,
     RUNTIME,
     Runner,
+    explain,
     interpreter,
     missing_runtime,
-    reason,
     without_delegate,
 )
 
@@ -82,17 +83,18 @@ class TFLite(Format):
         except RefusedError as error:
             refused = str(error)
         described = replace(inspect.describe(path, METADATA), refused=refused)
-        return described if opened is None else replace(described, runtime_operators=inspect.runtime_operators(opened))
+        if opened is None:
+            return described
+        with reading(ArtifactError, f"{path} is damaged"):
+            return replace(described, runtime_operators=inspect.runtime_operators(opened))
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the interpreter's own kernels, operator by operator, and keep every tensor."""
         with self.open(path) as runner:
             parts = list(runner.parts(images))
         opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
-        try:
+        with reading(ArtifactError, f"{path} does not run operator by operator", explain=explain):
             return trace.trace(opened, parts, len(images))
-        except (ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path} does not run operator by operator ({reason(error)}).") from error
 
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into the first TFLite runtime that is installed."""

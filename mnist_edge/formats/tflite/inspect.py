@@ -2,7 +2,6 @@
 
 import json
 import math
-import struct
 from collections import Counter
 from itertools import repeat
 from pathlib import Path
@@ -10,8 +9,11 @@ from typing import Any
 
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
-from mnist_edge.core.files import DAMAGED
 from mnist_edge.core.optional import installed, pip_install, require
+from mnist_edge.core.reading import read_bytes, reading
+from mnist_edge.core.typed_json import MOST_BYTES as JSON_BYTES
+from mnist_edge.core.typed_json import parse
+from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, kinds_in, tensor_text
 
 DATA_MOVEMENT = kinds_in("""
@@ -25,21 +27,21 @@ STABLEHLO_SLICE STABLEHLO_DYNAMIC_SLICE STABLEHLO_DYNAMIC_UPDATE_SLICE STABLEHLO
 STABLEHLO_PAD STABLEHLO_SELECT STABLEHLO_CONVERT STABLEHLO_IOTA STABLEHLO_WHILE STABLEHLO_CASE
 """)
 """Operators that copy, select, reshape or convert numbers, or hold others; none of them computes new ones."""
+MOST_TABLES = 50_000
 LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
 
 
 def describe(path: Path, metadata_name: str) -> Description:
     """Return what is in a `.tflite` file; `metadata_name` is our JSON in the zip at its end. Raises ArtifactError."""
-    try:
-        return _described(path, metadata_name)
-    except (*DAMAGED, IndexError, MemoryError, struct.error) as error:
-        raise ArtifactError(f"{path} is not a whole TFLite file ({type(error).__name__}: {error}).") from error
-
-
-def _described(path: Path, metadata_name: str) -> Description:
     schema = _schema()
-    content = path.read_bytes()
+    with reading(ArtifactError, f"{path} is not a whole TFLite file"):
+        return _described(path, metadata_name, schema).printable()
+
+
+def _described(path: Path, metadata_name: str, schema: Any) -> Description:
+    content = read_bytes(path, MOST_BYTES)
+    _check_count(schema.Model.GetRootAs(content, 0))
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     numbers = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     codes = [(_kind(code, numbers), code.version) for code in model.operatorCodes]
@@ -63,6 +65,16 @@ def _described(path: Path, metadata_name: str) -> Description:
         oldest=_oldest(model),
         metadata=metadata,
     )
+
+
+def _check_count(model: Any) -> None:
+    """Raise ValueError where one table stands for many, each of which would become objects of its own."""
+    graphs = [model.Subgraphs(index) for index in range(min(model.SubgraphsLength(), MOST_TABLES))]
+    signatures = [model.SignatureDefs(index) for index in range(min(model.SignatureDefsLength(), MOST_TABLES))]
+    count = len(graphs) + len(signatures) + sum(item.TensorsLength() + item.OperatorsLength() for item in graphs)
+    count += sum(item.InputsLength() + item.OutputsLength() for item in signatures)
+    if count > MOST_TABLES:
+        raise ValueError(f"it has {count:,} tensors and operators, and the limit is {MOST_TABLES:,}")
 
 
 def _kind(code: Any, names: dict[int, str]) -> str:
@@ -139,18 +151,19 @@ def _oldest(model: Any) -> str:
 
 def _metadata(path: Path, name: str) -> dict[str, str]:
     import zipfile  # inside functions, like all of the standard library that running a file can do without
-    import zlib
+
+    from mnist_edge.core.archives import open_zip
 
     if not zipfile.is_zipfile(path):
         return {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if name not in archive.namelist():
-                return {}
-            content = json.loads(archive.read(name))
+    with (
+        reading(ArtifactError, f"{path} was changed: its {name} cannot be read", "Export it again."),
+        open_zip(path, JSON_BYTES) as archive,
+    ):
+        if name not in archive.namelist():
+            return {}
+        content = parse(archive.read(name))
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
-    except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
-        raise ArtifactError(f"{path} was changed: its {name} cannot be read ({error}). Export it again.") from error
 
 
 def _tensor_text(tensor: Any, types: dict[int, str]) -> str:

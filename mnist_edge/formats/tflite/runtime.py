@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime, RefusedError
 from mnist_edge.core.optional import installed, require, silenced, versions
+from mnist_edge.core.reading import check_file_size, reading
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.core.text import one_line
+from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.runner import BatchRunner, check_io
 
 MODULES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime", "tensorflow": "tensorflow"}
@@ -25,20 +27,17 @@ class Runner(BatchRunner):
 
     def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
         self._path, self._interpreter = path, interpreter(path, threads, **settings)
-        try:
+        with reading(ArtifactError, f"{path} is damaged", explain=explain):  # a name is not UTF-8, say
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
             names = _names(self._interpreter)
-        except ValueError as error:  # a name that is not UTF-8, or a signature of other tensors
-            raise ArtifactError(f"{path} is damaged ({reason(error)}).") from error
-        specs = ([_spec(details, names) for details in side] for side in (inputs, outputs))
-        self._prepare(*check_io(path, *specs), batch)
-        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
-        if self.batch != inputs[0]["shape"][0]:
-            try:
+            specs = ([_spec(details, names) for details in side] for side in (inputs, outputs))
+            self._prepare(*check_io(path, *specs), batch)
+            self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+            shape = inputs[0]["shape"].tolist()
+        if shape[:1] != [self.batch]:
+            with reading(ArtifactError, f"{path} does not take {self.batch} images a call", explain=explain):
                 self._interpreter.resize_tensor_input(self._input, self._shape)
                 self._interpreter.allocate_tensors()
-            except (ValueError, RuntimeError) as error:
-                raise ArtifactError(f"{path} does not take {self.batch} images a call ({reason(error)}).") from error
         self.invoke = self._interpreter.invoke
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -46,8 +45,8 @@ class Runner(BatchRunner):
             self._interpreter.set_tensor(self._input, pixels)
             self._interpreter.invoke()
             output: NDArray[Any] = self._interpreter.get_tensor(self._output)
-        except (ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{self._path} does not run ({reason(error)}).") from error
+        except Exception as error:
+            raise ArtifactError(f"{self._path} does not run ({explain(error)}).") from error
         return output
 
 
@@ -70,7 +69,7 @@ def _spec(details: Any, names: dict[int, str]) -> TensorSpec:
     return TensorSpec(name, np.dtype(details["dtype"]).name, shape, "", *quantized)
 
 
-def reason(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Return a runtime's message in one line; in plain words where an operator is not the runtime's."""
     text = str(error)
     if found := re.search(r"Select TensorFlow op.*\((\w+)\) failed to prepare", text, re.DOTALL):
@@ -84,7 +83,7 @@ def reason(error: Exception) -> str:
         return f"its operator {found[1]} has version {found[2]}, which is too new: it takes a newer runtime"
     if found := re.search(r"builtin_code out of range: (\d+)", text):
         return f"its operator number {found[1]} is too new: it takes a newer runtime"
-    return one_line(text)
+    return one_line(text) or type(error).__name__
 
 
 def without_delegate(path: Path) -> dict[str, Any]:
@@ -98,15 +97,16 @@ def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
         with path.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":
                 raise ArtifactError(f"{path} is not a TFLite file (its identifier is not TFL3).")
+    check_file_size(ArtifactError, path, MOST_BYTES)
     runtime = _runtime(path)
     try:
         with silenced():
             opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
             opened.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:
         damaged = "valid Flatbuffer" in str(error) or "Could not open" in str(error)
         kind = ArtifactError if damaged else RefusedError
-        raise kind(f"{path} is not a TFLite file that {_title(runtime)} loads ({reason(error)}).") from error
+        raise kind(f"{path} is not a TFLite file that {_title(runtime)} loads ({explain(error)}).") from error
     return opened
 
 
