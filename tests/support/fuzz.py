@@ -30,6 +30,7 @@ import click
 import numpy as np
 
 from mnist_edge.core.errors import MnistEdgeError
+from mnist_edge.core.optional import require_keras
 from mnist_edge.core.reference import Reference
 from mnist_edge.data.idx import encode, read_folder, read_npz
 from support.mutations import mutate
@@ -194,6 +195,8 @@ def child(options: argparse.Namespace) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     work = Path(options.work) / FOLDER
     chosen = [item for item in seeds(work) if not options.kinds or item.kind in options.kinds]
+    if any(item.kind == "keras" for item in chosen):
+        require_keras("fuzzing")  # now, as its seconds are no fault of a file
     end = time.monotonic() + options.seconds
     for number in range(options.first, options.first + options.cases):
         if time.monotonic() > end:

@@ -97,5 +97,5 @@ def test_a_model_that_is_not_the_recorded_one_is_refused(exports: Path, tmp_path
     with pytest.raises(ModelError, match="not a Keras model"):
         store.load(folder)
     (folder / "training.json").write_text("{")
-    with pytest.raises(ModelError, match=r"training\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"training\.json is damaged"):
         store.load(folder)
