@@ -101,7 +101,7 @@ class About:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an export folder holds. It is written last: a folder that has one is complete.
+    """What an export folder holds. It is published with the files that it lists: a folder that has one is complete.
 
     `files` are `model.keras`, `training.json` and `reference.npz`.
     """
