@@ -20,7 +20,7 @@ from mnist_edge.core.optional import version_beside
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.runner import ANY, Images
 
-CPU_SECONDS, SECONDS = 4, 8  # for each step; more for a larger file
+CPU_SECONDS, SECONDS = 4, 6  # for each step; more for a larger file
 BYTES_A_SECOND = 20_000_000
 START_SECONDS = 120  # importing TensorFlow may take that long on a busy machine
 MOST_BYTES = 200_000_000
