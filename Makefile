@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= cnn
 INSTALLED := $(VENV)/.installed
 
-.PHONY: export test test-extra test-all lint clean
+.PHONY: export test test-extra test-all fuzz lint clean
 .DELETE_ON_ERROR:
 
 export: $(INSTALLED)
@@ -25,6 +25,14 @@ test-extra: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(PYTEST)
+
+# mutated files through every command, for as long as one likes: make fuzz SECONDS=3600 SEED=7
+SECONDS ?= 120
+SEED ?= 0
+FUZZED ?= exports/mlp
+fuzz: $(INSTALLED)
+	[ -e $(FUZZED)/manifest.json ] || $(BIN)/mnist-edge export --model mlp --all
+	PYTHONPATH=tests $(BIN)/python -m support.fuzz $(FUZZED) --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

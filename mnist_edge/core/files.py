@@ -172,9 +172,12 @@ def publish_folder(tree: Path, target: Path) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as JSON, atomically."""
+    """Write `content` as strict JSON, atomically."""
+    from mnist_edge.core.typed_json import strict_json
+
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(strict_json(content), indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

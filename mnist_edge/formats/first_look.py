@@ -17,13 +17,13 @@ from mnist_edge.core import errors, known_files
 from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, MissingRuntime, MnistEdgeError
 from mnist_edge.core.files import sha256 as sha256_of
 from mnist_edge.core.optional import version_beside
-from mnist_edge.formats.base import Format
+from mnist_edge.core.reading import check_file_size
+from mnist_edge.formats.base import MOST_BYTES, Format
 from mnist_edge.formats.runner import ANY, Images
 
 CPU_SECONDS, SECONDS = 4, 6  # for each step; more for a larger file
 BYTES_A_SECOND = 20_000_000
 START_SECONDS = 120  # importing TensorFlow may take that long on a busy machine
-MOST_BYTES = 200_000_000
 MIB = 2**20
 MEMORY, MEMORY_A_CORE, MEMORY_A_BYTE = 512 * MIB, 16 * MIB, 10  # beyond what the runtime took when it was imported
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "ailed to allocate memory", "MemoryError", "more memory than")
@@ -51,8 +51,7 @@ def first_look(path: Path, file_format: Format, sha256: str | None = None, step:
     """
     if not path.is_file() or (step == "open" and file_format.missing()):
         return
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise ArtifactError(f"{path} has {size / 1e6:,.0f} MB, and a model file has {MOST_BYTES / 1e6:,.0f} at most.")
+    check_file_size(ArtifactError, path, MOST_BYTES)
     key = _key(file_format, sha256 or sha256_of(path))
     scanned = f"{key}-{SCAN}"
     if known_files.is_known(key) or (step == SCAN and known_files.is_known(scanned)):

@@ -9,8 +9,6 @@ from mnist_edge.core.host import Host
 from mnist_edge.core.typed_json import FileName, read_json
 from mnist_edge.verify.result import Status
 
-MOST_BYTES = 32_000_000  # bench.json with the raw samples of 20 files that were timed for minutes
-
 
 @dataclass(frozen=True)
 class StoredComparison:
@@ -63,7 +61,6 @@ class VerifyResults:
     @classmethod
     def read_file(cls, path: Path) -> "VerifyResults":
         """Return the results in a file. Raises FolderError."""
-        _check_size(path)
         content = read_json(path, cls, "Run mnist-edge verify again.")
         if not content.results:
             raise FolderError(f"{path} is damaged (it has no results). Run mnist-edge verify again.")
@@ -115,11 +112,4 @@ class BenchResults:
     @classmethod
     def read_file(cls, path: Path) -> "BenchResults":
         """Return the results in a file. Raises FolderError."""
-        _check_size(path)
         return read_json(path, cls, "Run mnist-edge bench again.")
-
-
-def _check_size(path: Path) -> None:
-    """Raise FolderError where a file is larger than any results, before it is read into memory."""
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise FolderError(f"{path} has {size:,} bytes, and results have {MOST_BYTES:,} at most. Remove it.")

@@ -54,7 +54,7 @@ def load_any(path: Path, custom: Path | None = None) -> Any:
     with reading(ArtifactError, f"{path} is not a Keras model that can be read", explain=_explain):
         try:
             with _readable(path) as file, silenced():
-                model = keras.models.load_model(file, compile=False)
+                model = keras.models.load_model(file, compile=False, safe_mode=True)
             check_outputs(model)
             return model
         except ImportError as error:  # of a module that the file names
