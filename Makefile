@@ -32,7 +32,7 @@ SEED ?= 0
 FUZZED ?= exports/mlp
 fuzz: $(INSTALLED)
 	[ -e $(FUZZED)/manifest.json ] || $(BIN)/mnist-edge export --model mlp --all
-	PYTHONPATH=tests $(BIN)/python -m support.fuzz $(FUZZED) --seconds $(SECONDS) --seed $(SEED)
+	PYTHONPATH=tests $(BIN)/python benchmarks/fuzz.py $(FUZZED) --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

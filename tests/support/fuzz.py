@@ -1,7 +1,6 @@
-"""Runs the commands on mutated files for a while, and says what broke: `python -m support.fuzz EXPORT --seconds 120`.
+"""Runs the commands on mutated files, and says of each case what broke; `benchmarks/fuzz.py` starts it, as a process.
 
-A child does the work in its own process, so that a crash of a native library ends that child alone. Each case follows
-from its number: `--first NUMBER --cases 1` repeats it, and `--keep FOLDER` keeps the files that broke something.
+Each case follows from its number and the seed. A library that crashes ends this process alone.
 """
 
 import argparse
@@ -11,19 +10,12 @@ import json
 import os
 import re
 import resource
-import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
 from random import Random
-from threading import Thread
 from typing import Any
 
 import click
@@ -35,12 +27,11 @@ from mnist_edge.core.reference import Reference
 from mnist_edge.data.idx import encode, read_folder, read_npz
 from support.mutations import mutate
 
-SLOW, STUCK = 10, 60  # seconds of a case, and until a child is given up
+SLOW = 10  # seconds of a case
 MOST_MEMORY = 2**30
 CONTROL = re.compile(r"[^\n -~\xa1-\U000e0000]")
 PICTURE = Path(__file__).parents[2] / "examples" / "seven.png"
 LANGUAGES = ("python", "js", "node", "cpp", "c")
-FOLDER = "folder"
 
 
 @dataclass(frozen=True)
@@ -162,13 +153,24 @@ def _datasets() -> Iterator[Seed]:
     yield Seed("idx", "train-images-idx3-ubyte", encode(images), (lambda file, rng: read_folder(file.parent),))
 
 
-def case(number: int, seed: int, chosen: list[Seed], work: Path) -> tuple[str, str | None]:
-    """Run one case, and return the kind of file and what broke, None where nothing did."""
+def chosen_seeds(folder: Path, kinds: list[str]) -> list[Seed]:
+    """Return the valid files of these kinds; of all where none is named."""
+    return [item for item in seeds(folder) if not kinds or item.kind in kinds]
+
+
+def mutated(number: int, seed: int, chosen: list[Seed]) -> tuple[Random, Seed, bytes]:
+    """Return the random numbers of a case, the file that it starts from, and what it makes of it."""
     rng = Random(f"{seed} {number}")
     source = rng.choice(chosen)
+    return rng, source, mutate(source.kind, source.content, rng)
+
+
+def case(number: int, seed: int, chosen: list[Seed], work: Path) -> tuple[str, str | None]:
+    """Run one case, and return the kind of file and what broke, None where nothing did."""
+    rng, source, content = mutated(number, seed, chosen)
     path = work / source.place
     kept = path.read_bytes() if path.is_file() else None
-    path.write_bytes(mutate(source.kind, source.content, rng))
+    path.write_bytes(content)
     start, fault = time.monotonic(), None
     try:
         rng.choice(source.uses)(path, rng)
@@ -189,12 +191,20 @@ def case(number: int, seed: int, chosen: list[Seed], work: Path) -> tuple[str, s
     return f"{source.kind} {source.place}", fault
 
 
-def child(options: argparse.Namespace) -> None:
-    """Run cases until the time is over, with a line before and after each."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def main() -> None:
+    """Run cases until the time is over, with a line before and after each; in the folder, which they change."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path, help="a copy of an export folder, with verify.json and bench.json")
+    for name in ("seed", "first", "cases"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--kinds", nargs="*", default=[])
+    options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    work = Path(options.work) / FOLDER
-    chosen = [item for item in seeds(work) if not options.kinds or item.kind in options.kinds]
+    work = options.folder
+    chosen = chosen_seeds(work, options.kinds)
+    if any(item.kind == "keras" for item in chosen):
+        require_keras("fuzzing")  # now, as it is no part of what a case takes
     if any(item.kind == "keras" for item in chosen):
         require_keras("fuzzing")  # now, as its seconds are no fault of a file
     end = time.monotonic() + options.seconds
@@ -209,117 +219,6 @@ def child(options: argparse.Namespace) -> None:
         print(json.dumps([number, kind, fault]), file=answers)
         if peak > MOST_MEMORY:
             break
-
-
-def prepared(folder: Path, work: Path) -> None:
-    """Copy an export folder with verify's and bench's results in it; cases change files in the copy."""
-    shutil.copytree(folder, work / FOLDER)
-    here = work / FOLDER
-    for arguments in (["verify", here, "--images", "10"], ["bench", here, "--runs", "3", "--warmup", "0"]):
-        subprocess.run([sys.executable, "-m", "mnist_edge", *map(str, arguments)], capture_output=True, check=False)
-
-
-def main() -> None:
-    """Start children until the time is over, and print a line for each thing that broke, and counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="an export folder")
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--cases", type=int, default=sys.maxsize)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="*", default=[])
-    parser.add_argument("--keep", type=Path)
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.work:
-        child(options)
-        return
-    with tempfile.TemporaryDirectory() as work:
-        prepared(options.folder, Path(work))
-        faults = _supervise(options, Path(work))
-    sys.exit(1 if faults else 0)
-
-
-def _supervise(options: argparse.Namespace, work: Path) -> int:
-    counts: Counter[str] = Counter()
-    faults: Counter[str] = Counter()
-    end, number = time.monotonic() + options.seconds, options.first
-    last = options.first + options.cases
-    pristine = {path.name: path.read_bytes() for path in (work / FOLDER).iterdir() if path.is_file()}
-    while time.monotonic() < end and number < last:
-        settings = ["--seed", options.seed, "--first", number, "--cases", last - number, "--work", work]
-        settings += [
-            "--seconds",
-            max(1.0, end - time.monotonic()),
-            *(["--kinds", *options.kinds] if options.kinds else []),
-        ]
-        words = [sys.executable, "-m", "support.fuzz", str(options.folder), *map(str, settings)]
-        process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
-        )
-        running = None
-        for line in _lines(process):
-            if line.startswith("start "):
-                running = int(line.split()[1])
-                continue
-            done, kind, fault = json.loads(line)
-            running, number = None, done + 1
-            counts[kind] += 1
-            if fault:
-                _tell(options, work, pristine, (done, kind, fault), faults)
-        if running is not None:
-            ended = "hang" if process.returncode == -signal.SIGKILL else f"crash {process.returncode}"
-            _tell(options, work, pristine, (running, "?", ended), faults)
-            number = running + 1
-        for name, content in pristine.items():
-            (work / FOLDER / name).write_bytes(content)
-    for kind, count in sorted(counts.items()):
-        print(f"{count:8} {kind}")
-    print(f"{counts.total():8} cases, {faults.total()} faults: {dict(faults)}", flush=True)
-    return faults.total()
-
-
-def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
-    """Yield the lines of a child; one that says nothing for long is ended."""
-    lines: Queue[str] = Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put("")
-
-    Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=STUCK)
-        except Empty:
-            process.kill()
-            continue
-        if not line:
-            break
-        yield line
-    process.wait()
-
-
-def _tell(
-    options: argparse.Namespace,
-    work: Path,
-    pristine: dict[str, bytes],
-    what: tuple[int, str, str],
-    faults: "Counter[str]",
-) -> None:
-    number, kind, fault = what
-    faults[re.sub(r"\d+ (s|MiB)$|'.*", "", fault)] += 1
-    print(f"case {number} ({kind}): {fault}", flush=True)
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-        for name, content in pristine.items():
-            (work / FOLDER / name).write_bytes(content)
-        rng = Random(f"{options.seed} {number}")
-        chosen = [item for item in seeds(work / FOLDER) if not options.kinds or item.kind in options.kinds]
-        source = rng.choice(chosen)
-        (options.keep / f"{number}-{source.place}").write_bytes(mutate(source.kind, source.content, rng))
 
 
 if __name__ == "__main__":
