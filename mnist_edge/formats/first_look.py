@@ -88,9 +88,11 @@ def _ask_child(path: Path, file_format: Format, step: str) -> Answer | None:
     import signal
     import subprocess
 
+    from mnist_edge.core.children import for_child
+
     search_path = json.dumps([place for place in sys.path if place])
-    command = [sys.executable, "-P", "-c", CODE, search_path, file_format.name, str(path), step, str(os.getpid())]
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    command = [sys.executable, "-P", "-c", CODE, search_path, file_format.name, str(path), step]
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ} | for_child()
     seconds = SECONDS + _more_seconds(path)
     endless = f"{path}: the runtime does not come to an end on it (limit {seconds} s)."
     try:
@@ -140,10 +142,13 @@ def _more_seconds(path: Path) -> int:
 
 def child() -> None:
     """Open, run, trace and describe the file of the command line, or scan it, and print the errors that were met."""
-    name, path, step, parent = sys.argv[2], Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+    from mnist_edge.core.children import end_with_parent
+
+    end_with_parent()
+    name, path, step = sys.argv[2], Path(sys.argv[3]), sys.argv[4]
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # runtimes print
-    _end_with(parent)
+
     from mnist_edge.formats import FORMATS
 
     look = _scan if step == SCAN else _look
@@ -239,14 +244,3 @@ def _lower(kind: int, limit: int) -> None:
 
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def _end_with(parent: int) -> None:
-    """Let Linux end this process when its parent ends."""
-    if sys.platform.startswith("linux"):
-        import ctypes
-        import signal
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            sys.exit(1)
