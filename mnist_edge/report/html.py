@@ -59,7 +59,7 @@ def render(
             autoescape=escape,
             trim_blocks=True,
             lstrip_blocks=True,
-            finalize=_in_one_line,
+            finalize=_in_one_line if escape else _in_markdown,
         )
         environment.globals["mark"] = lambda status: f"{MARKS[Status(status)]} {status}"
         pages[suffix] = environment.get_template(f"report{suffix}.j2").render(facts) + "\n"
@@ -71,6 +71,13 @@ def _in_one_line(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return printable(" ".join(value.splitlines()))
+
+
+def _in_markdown(value: Any) -> Any:
+    """Return a value in which nothing ends a table's cell, is HTML, or makes a link."""
+    if not isinstance(value, str):
+        return value
+    return str(_in_one_line(value)).replace("<", "&lt;").replace("|", "\\|").replace("](", "\\](")
 
 
 def _verdict_facts(report: VerifyReport) -> dict[str, Any]:

@@ -27,10 +27,11 @@ from mnist_edge.data import dataset as data
 from mnist_edge.data.idx import read_folder, read_npz
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.predict.picture import read as read_picture
-from mnist_edge.report.html import _in_one_line
+from mnist_edge.report.html import _in_markdown, _in_one_line
 from mnist_edge.training import store
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
+KINDS = {"json", "npz", "png", "idx", "onnx", "tflite"}
 
 
 def archive(member: bytes) -> bytearray:
@@ -171,6 +172,10 @@ def test_text_of_files_is_made_printable() -> None:
     assert strict_json(content) == {printable(ESCAPE): [None, None, 1.5, True, None, [r"\ud800"]]}
 
 
+def test_text_of_files_is_no_markup_in_markdown() -> None:
+    assert _in_markdown("a|b <script> [x](y)\n# z") == "a\\|b &lt;script> [x\\](y) # z"
+
+
 def test_text_of_files_stays_in_its_line_on_a_page() -> None:
     assert _in_one_line(f" a\nPASS{ESCAPE}") == r" a PASS\x1b[2J\x1b]0;owned\x07"
     assert _in_one_line(3) == 3
@@ -252,12 +257,12 @@ def test_a_cached_dataset_with_another_pixel_is_told_and_not_used(
 
 @pytest.fixture(scope="module")
 def chosen(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[fuzz.Seed]]:
-    """A small export and its files, but for those of runtimes that crash on damaged ones."""
+    """A small export and its files, but for Keras's and C's."""
     from support import faults
 
     folder = faults.only(exports / "mlp", tmp_path_factory.mktemp("hostile") / "mlp", "mlp-int8.onnx")
-    found = [item for item in fuzz.seeds(folder) if item.kind in ("json", "npz", "png", "idx", "onnx")]
-    assert {item.kind for item in found} == {"json", "npz", "png", "idx", "onnx"}
+    found = [item for item in fuzz.seeds(folder) if item.kind in KINDS]
+    assert {item.kind for item in found} == KINDS
     return folder, found
 
 
