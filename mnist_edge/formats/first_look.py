@@ -98,6 +98,7 @@ def _ask_child(path: Path, file_format: Format, step: str) -> Answer | None:
     try:
         done = subprocess.run(
             command,
+            cwd=".",  # so Python 3.13 does not use posix_spawn, which under emulation hides that no child can start
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
