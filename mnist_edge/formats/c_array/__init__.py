@@ -29,6 +29,7 @@ from mnist_edge.formats.c_array.runtime import (
     operators,
     smallest_arena,
 )
+from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import FORMAT as TFLITE
@@ -86,6 +87,7 @@ class CArray(Format):
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"
             contract = TFLITE.export(model, whole, request)
             content = without_metadata(whole)
+            self._try(path.stem, content, Path(folder))
         with reading(ConversionError, f"the model does not run in {RUNTIME}"):
             arena = smallest_arena(content)
         with silenced():
@@ -102,6 +104,15 @@ class CArray(Format):
         metadata["contract"] = asdict(contract)
         path.write_text(c_source.source(path.stem, content, metadata), encoding="utf-8")
         return contract
+
+    def _try(self, title: str, content: bytes, folder: Path) -> None:
+        """Raise ConversionError where an array does not run, or crashes the runtime, as some networks do."""
+        path = folder / f"{title}{self.suffix}"
+        path.write_text(c_source.source(title, content, {}), encoding="utf-8")
+        try:
+            first_look(path, self)
+        except ArtifactError as error:
+            raise ConversionError(str(error).replace(str(path), path.name)) from error
 
     def describe(self, path: Path) -> Description:
         """Read any C file with a TFLite model in it."""
