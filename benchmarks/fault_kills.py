@@ -1,5 +1,6 @@
 """Kills whole commands, and runs two exports into one folder at once."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -7,8 +8,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.publish import changing
 
 EXPORT = ["export", "--model", "mlp", "--int8"]
+
+
+@contextmanager
+def folder() -> Iterator[str]:
+    """Yield a temporary folder, which a fork of this process does not remove when it ends, unlike tempfile's."""
+    place = tempfile.mkdtemp()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
 
 
 def start(arguments: list[str], work: Path) -> int:
@@ -40,6 +51,7 @@ def start(arguments: list[str], work: Path) -> int:
         except SystemExit as end:
             code = end.code
         finally:
+            atexit._run_exitfuncs()  # as Python's own end does
             os._exit(code if isinstance(code, int) else BUG)
     return child
 
@@ -66,7 +78,7 @@ def children(work: Path) -> int:
 def kills(name: str, arguments: list[str], prepare: Callable[[Path], object], count: int) -> dict[str, Any]:
     """Kill a command `count` times, at moments spread evenly over the time that it takes, and look at its folder."""
     row: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as place:
+    with folder() as place:
         whole = Path(place) / "whole"
         prepare(whole)
         begin = time.monotonic()
@@ -99,7 +111,7 @@ def pairs(exports: Path, count: int) -> dict[str, Any]:
     """Run two exports into one folder at once, `count` times."""
     row: Counter[str] = Counter()
     forms = (["--format", "onnx"], ["--format", "tflite"])
-    with tempfile.TemporaryDirectory() as place:
+    with folder() as place:
         for _ in range(count):
             work = Path(place) / "work"
             _trained(exports)(work)
