@@ -4,6 +4,7 @@ import _thread
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 UNLIMITED = 100_000
 INTERRUPTED = 130  # the exit code
+TOGETHER = 0.2  # seconds: `timeout` sends the same signal twice, to the process and to its group
 
 
 class InterruptFlag:
@@ -49,8 +51,12 @@ class InterruptFlag:
     @classmethod
     def _end_at_second(cls, reader: int) -> None:
         """Run as a thread: end the process at the second Ctrl-C; whatever was being written is swept later."""
+        last = -TOGETHER
         while True:
-            cls.times += os.read(reader, 1)[0] == signal.SIGINT
+            if os.read(reader, 1)[0] != signal.SIGINT or time.monotonic() < last + TOGETHER:
+                continue
+            last = time.monotonic()
+            cls.times += 1
             if cls.times > 1:
                 with suppress(OSError):
                     os.write(2, b"\ninterrupted again: ended at once.\n")
