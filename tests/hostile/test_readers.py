@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from support import fuzz
-from support.mutations import BOMB
+from support.mutations_containers import BOMB
 
 from mnist_edge.core.errors import ArtifactError, DataError, FolderError, ModelError, PictureError
 from mnist_edge.core.reading import reading
