@@ -1,6 +1,5 @@
 """Takes over a Keras model of the user's own: checks it, finds its pixel range, and gives it the contract's form."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import numpy as np
 
 from mnist_edge.core.errors import ModelError
 from mnist_edge.core.optional import require_keras, silenced
-from mnist_edge.core.reading import reading
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.first_look import SCAN, first_look
@@ -94,8 +92,7 @@ def adopt(source: Path | Any, dataset: Dataset, options: OwnModelOptions = OwnMo
     if path:
         first_look(path, KERAS, step=SCAN)
     model = load_any(path) if path else source
-    with reading(ModelError, f"{name} cannot be taken over") if path else nullcontext():
-        own = take_over(model, name, dataset.train, options)
+    own = take_over(model, name, dataset.train, options)
     record = {
         "schema": SCHEMA,
         "recipe": None,

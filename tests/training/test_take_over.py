@@ -14,6 +14,7 @@ from mnist_edge.formats.keras.fake_quantization import int8_cost
 from mnist_edge.formats.keras.folding import folded, stable, ungrouped
 from mnist_edge.formats.keras.structure import layer_calls, outputs_of, structure_digest
 from mnist_edge.formats.runner import softmax
+from mnist_edge.training import own_model
 from mnist_edge.training.own_model import OwnModelOptions, take_over
 from mnist_edge.training.recipes import RECIPES, find_recipe
 
@@ -130,3 +131,25 @@ def test_a_layer_that_28_pixels_are_too_few_for_is_named(mnist: Dataset) -> None
     model = keras.Sequential([keras.Input((None, None, 1)), *deep, layers.GlobalAveragePooling2D(), layers.Dense(10)])
     with pytest.raises(ModelError, match=r"the layer 'conv_2' \(Conv2D\) cannot be built for a 28×28 image"):
         take_over(model, "it", mnist.train)
+
+
+def test_a_layer_that_fails_is_told_and_a_fault_of_ours_is_not_taken_for_it(
+    mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras = require_keras("a test")
+
+    class Failing(keras.layers.Layer):  # type: ignore[name-defined,misc]
+        def call(self, values: Any) -> Any:
+            raise KeyError("lost")
+
+        def compute_output_shape(self, shape: Any) -> Any:  # so that a graph is built without a call
+            return shape
+
+    image = keras.Input((28, 28, 1))
+    outputs = keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(image))
+    failing = keras.Model(image, Failing()(outputs))
+    with pytest.raises(ModelError, match=r"does not run .KeyError: .*Failing.call.*lost"):
+        take_over(failing, "it", mnist.train)
+    monkeypatch.setattr(own_model, "adapt", lambda *given: int("a fault of ours"))
+    with pytest.raises(ValueError, match="a fault of ours"):
+        take_over(keras.Model(image, outputs), "it", mnist.train)

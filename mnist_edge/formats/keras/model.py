@@ -29,8 +29,13 @@ def predict(model: Any, images: Images) -> Probabilities:
 
 
 def predict_pixels(model: Any, pixels: Probabilities) -> Probabilities:
-    """Run a Keras model once over numbers of any size, float32 `[N, 28, 28]` or `[N, 28, 28, 1]`."""
-    with silenced():  # Keras warns of how inputs are nested, which is nothing to the user
+    """Run a Keras model once over numbers of any size, float32 `[N, 28, 28]` or `[N, 28, 28, 1]`.
+
+    Raises:
+        ArtifactError: a layer of the model fails.
+    """
+    # Keras warns of how inputs are nested, which is nothing to the user
+    with silenced(), reading(ArtifactError, f"the Keras model {model.name!r} does not run"):
         return np.asarray(model(pixels.reshape(-1, 28, 28, 1), training=False))
 
 
@@ -61,13 +66,12 @@ class Runner:
     io_specs = None
 
     def __init__(self, path: Path) -> None:
-        self._path, self._model = path, load_model(path)
+        self._model = load_model(path)
         self._blank = np.zeros((1, 28, 28), np.uint8)
 
     def run(self, images: Images) -> Probabilities:
         """Take uint8 `[N, 28, 28]`, give float32 `[N, 10]`."""
-        with reading(ArtifactError, f"{self._path} does not run"):
-            return predict(self._model, images)
+        return predict(self._model, images)
 
     def invoke(self) -> None:
         """Run once on a blank image."""

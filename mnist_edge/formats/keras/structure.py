@@ -1,23 +1,24 @@
 """The graph of a Keras model: run layer by layer, nested models too, and rebuilt from copies of its layers."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mnist_edge.core.errors import ConversionError, ModelError
-from mnist_edge.core.text import one_line
+from mnist_edge.core.reading import reading
 
 Call = Callable[..., Any]
 """Takes a layer and the arguments that it is called with, and returns its output."""
 
 
 def plain_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return what the layer gives."""
-    return layer(*args, **kwargs)
+    """Call a layer. Raises ModelError where that fails."""
+    with reading(ModelError, f"the layer {layer.name!r} ({type(layer).__name__}) does not run"):
+        return layer(*args, **kwargs)
 
 
 def is_graph(layer: Any) -> bool:
@@ -53,12 +54,13 @@ def run(model: Any, inputs: Any, call: Call = plain_call) -> Any:
 
 
 def outputs_of(model: Any, values: Any) -> list[Any]:
-    """Return a model's outputs for one input, whether it takes it alone, in a list or in a dict."""
+    """Return a model's outputs for one input, taken alone, in a list or in a dict. Raises ModelError where it fails."""
     import keras
 
     struct = getattr(getattr(model, "_functional", None) or model, "_inputs_struct", None)
     inputs = values if struct is None else keras.tree.pack_sequence_as(struct, [values])
-    return list(keras.tree.flatten(model(inputs, training=False)))
+    with reading(ModelError, f"the model {model.name!r} does not run"):
+        return list(keras.tree.flatten(model(inputs, training=False)))
 
 
 @dataclass(frozen=True)
@@ -181,16 +183,10 @@ class Copies:
         return output
 
 
-@contextmanager
-def _errors_of(layer: Any) -> Iterator[None]:
-    """Name the layer in what Keras, or a layer of the user's, raises on being built anew. Raises ModelError."""
-    try:
-        yield
-    except (ValueError, TypeError, NotImplementedError) as error:
-        kind = type(layer).__name__
-        raise ModelError(
-            f"the layer {layer.name!r} ({kind}) cannot be built for a 28×28 image: {one_line(error)}"
-        ) from error
+def _errors_of(layer: Any) -> AbstractContextManager[None]:
+    """Name the layer in whatever Keras, or a layer of the user's, raises on being built anew. Raises ModelError."""
+    kind = type(layer).__name__
+    return reading(ModelError, f"the layer {layer.name!r} ({kind}) cannot be built for a 28×28 image")
 
 
 def _in_float32(config: Any) -> Any:
