@@ -1,15 +1,14 @@
 """`mnist-edge export`."""
 
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_edge.cli.console import InterruptFlag, console, info, print_json
+from mnist_edge.cli.console import InterruptFlag, info
+from mnist_edge.cli.export_summary import show
 from mnist_edge.cli.options import (
-    DEFAULT_FOLDER,
     PATH,
     NameOf,
     custom_option,
@@ -23,17 +22,17 @@ from mnist_edge.cli.options import (
     typed,
     verbose_option,
 )
+from mnist_edge.cli.qat import fine_tuned_with_progress
 from mnist_edge.cli.train import say_removed, train_and_save
 from mnist_edge.core.contract import Precision
 
 if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
-    from mnist_edge.export.exporter import Exported
     from mnist_edge.export.plan import ExportPlan
+    from mnist_edge.export.tuning import Budget
     from mnist_edge.training.store import Trained
 
 DEFAULT_MAX_DROP = 0.1
-TIMED_RUNS = 200
 GUESSING, POOR = 0.2, 0.5  # accuracies that say that the pixels' scale is wrong, or the training
 
 
@@ -81,6 +80,7 @@ def precision_options(function: Any) -> Any:
 @click.option("--from", "own", type=PATH, help="Export this .keras, .h5 or SavedModel of yours, not --model.")
 @custom_option
 @click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
+@click.option("--qat", is_flag=True, help="Fine-tune the model for int8 first; the folder then holds that model.")
 @click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")
 @click.option(
     "--input-range",
@@ -105,6 +105,7 @@ def command(
     seed: int,
     max_drop: float | None,
     tune: str | None,
+    qat: bool,
     json: bool,
     **options: Any,
 ) -> None:
@@ -120,19 +121,18 @@ def command(
              mnist-edge export --int8 --format tflite --io int8
              mnist-edge export --target mcu
              mnist-edge export --from my.keras --int8 --max-drop 0.1
+             mnist-edge export --model mlp --qat
     """
     from mnist_edge.core.publish import changing
     from mnist_edge.export import export_folder
     from mnist_edge.export.inputs import load_inputs
-    from mnist_edge.export.tuning import Budget
 
     _check_own_options(own)
     folder = out / (options["name"] or _name(own) if own else model)
     plan = _plan(options)
-    budget = None
-    if max_drop is not None or tune:
-        _check_tuning(plan, tune)
-        budget = Budget(DEFAULT_MAX_DROP if max_drop is None else max_drop, by_latency=tune is not None)
+    budget = _budget(plan, max_drop, tune)
+    if qat and not plan.int8_formats:
+        raise click.UsageError("--qat fine-tunes a model for int8, and no int8 file is wanted.")
     run_custom(custom)
 
     def on_progress(line: str) -> None:
@@ -141,19 +141,26 @@ def command(
 
     with changing(folder, info):
         dataset = load_dataset(data)
-        trained = _own_model(folder, own, dataset, options) if own else _recipe_model(folder, model, dataset, seed)
-        exported = export_folder(load_inputs(folder, dataset, trained), plan, budget, on_progress)
+        own_options = {**options, "qat": qat}
+        trained = _own_model(folder, own, dataset, own_options) if own else _recipe_model(folder, model, dataset, seed)
+        inputs = load_inputs(folder, dataset, trained)
+        if qat:
+            inputs = fine_tuned_with_progress(inputs)
+        exported = export_folder(inputs, plan, budget, on_progress)
     say_removed(exported.removed, folder)
-    for name in exported.left_out:
-        info(f"Note: {name} is damaged, of another model or of another version, and left out. Export it again.")
-    if json:
-        print_json(exported.manifest.to_json())
-    else:
-        _show(exported, folder, plan.io.full_integer)
+    show(exported, folder, plan.io.full_integer, json)
     if exported.failed:
-        for name, reason in exported.failed.items():
-            info(f"NOT WRITTEN  {name}: {reason}")
         click.get_current_context().exit(1)
+
+
+def _budget(plan: "ExportPlan", max_drop: float | None, tune: str | None) -> "Budget | None":
+    """Return how much accuracy int8 may lose; None where nobody asked. Raises UsageError where it has no int8 file."""
+    from mnist_edge.export.tuning import Budget
+
+    if max_drop is None and not tune:
+        return None
+    _check_tuning(plan, tune)
+    return Budget(DEFAULT_MAX_DROP if max_drop is None else max_drop, by_latency=tune is not None)
 
 
 def _plan(options: dict[str, Any]) -> "ExportPlan":
@@ -221,6 +228,10 @@ def _own_model(folder: Path, own: Path, dataset: "Dataset", options: dict[str, A
     accuracy = adopted.record["test"]["accuracy"]
     if accuracy < GUESSING:
         info(f"WARNING: {own} is right on {accuracy:.1%} of the test images, which is hardly more than guessing.")
+    if store.fine_tuned_from(folder, adopted) and not options["force"]:
+        if options["qat"]:
+            return store.load(folder)
+        raise click.UsageError(f"{folder} holds this model as --qat fine-tuned it. Say --qat, or another --name.")
     if (folder / MODEL).exists() and not store.records(folder, adopted) and not options["force"]:
         raise click.UsageError(
             f"{folder} holds another model. Give this one another name with --name, or replace that one, and what "
@@ -256,27 +267,3 @@ def _recipe_model(folder: Path, model: str, dataset: "Dataset", seed: int) -> "T
             f"mnist-edge train --model {model} --seed {seed} --out {place}; or export elsewhere with --out."
         )
     return stored
-
-
-def _show(exported: "Exported", folder: Path, full_integer: bool) -> None:
-    """Print the table of files, what their runtimes make of them, and what to type next."""
-    from mnist_edge.bench.benchmark import BenchOptions, bench
-    from mnist_edge.core.errors import MissingRuntime
-    from mnist_edge.report import tables
-
-    screen = console()
-    screen.print(tables.export_table(exported.manifest, screen.width))
-    notes = [f"{name} {loss}" for name, loss in exported.losses.items()]
-    notes += [*tables.operator_lines(exported), *tables.footprint_lines(exported)]
-    with suppress(MissingRuntime):  # a folder may hold nothing that is timed on this machine
-        notes += bench(folder, BenchOptions(runs=TIMED_RUNS)).slower_than_float()
-    for line in notes:
-        info(f"Note: {line}")
-    if full_integer:
-        info(tables.quantization_code(exported.manifest))
-    written = [item for item in exported.manifest.artifacts if item.path.name in exported.written]
-    best = sorted(written, key=lambda item: item.precision is Precision.INT8)[-1]
-    artifact = f" --artifact {shlex.quote(str(best.path))}" if folder != DEFAULT_FOLDER else ""
-    place = shlex.quote(str(folder))
-    for line in (f"verify {place}", f"bench {place}", f"predict digit.png{artifact}"):
-        info(f"Next: mnist-edge {line}")

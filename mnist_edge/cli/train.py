@@ -1,7 +1,8 @@
 """`mnist-edge train`."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +23,9 @@ from mnist_edge.cli.options import (
 
 if TYPE_CHECKING:
     from mnist_edge.data.dataset import Dataset
-    from mnist_edge.training.recipes import Recipe
+    from mnist_edge.training.recipe import Recipe
     from mnist_edge.training.store import Trained
-    from mnist_edge.training.trainer import Schedule
+    from mnist_edge.training.trainer import Progress, Schedule
 
 
 @click.command("train")
@@ -84,14 +85,23 @@ def train_and_save(
     schedule: "Schedule | None" = None,
 ) -> "Trained":
     """Train with live accuracy on standard error, then write the folder."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from mnist_edge.training import store
     from mnist_edge.training.trainer import Schedule, train
 
     check_writable(folder)
     schedule = schedule or Schedule()
-    total = schedule.epochs or recipe.epochs
+    with epochs_shown(schedule.epochs or recipe.epochs) as show:
+        trained = train(recipe, dataset, seed, schedule, show)
+    InterruptFlag.check()
+    say_removed(store.save(trained, folder), folder)
+    return replace(trained, folder=folder)
+
+
+@contextmanager
+def epochs_shown(total: int) -> "Iterator[Progress]":
+    """Show the epochs of a training on standard error; yields what takes its progress, and stops it at Ctrl-C."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     err = console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[figures]}"), TimeElapsedColumn()
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
@@ -104,10 +114,7 @@ def train_and_save(
             if ended and not err.is_terminal:
                 info(f"epoch {epoch}/{total} {figures}")
 
-        trained = train(recipe, dataset, seed, schedule, show)
-    InterruptFlag.check()
-    say_removed(store.save(trained, folder), folder)
-    return replace(trained, folder=folder)
+        yield show
 
 
 def say_removed(names: Iterable[str], folder: Path) -> None:

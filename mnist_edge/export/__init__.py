@@ -24,7 +24,8 @@ class ExportOptions:
 
     `formats` are names, all where it is empty; `io` is the batch, head and dtype of input and output; `max_drop` are
     the accuracy points that int8 may lose on held-out training images, None for no search. `pixel_range` and `output`
-    say of a model of your own what is found out where they are None.
+    say of a model of your own what is found out where they are None. `qat` fine-tunes the model for int8 first; the
+    folder then holds the fine-tuned model.
     """
 
     formats: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class ExportOptions:
     max_drop: float | None = None
     pixel_range: str | None = None
     output: str | None = None
+    qat: bool = False
 
 
 def export(
@@ -62,6 +64,7 @@ def export(
     from mnist_edge.core.errors import ConversionError, UnsupportedPrecision
     from mnist_edge.core.publish import changing
     from mnist_edge.data.dataset import load_mnist
+    from mnist_edge.export.fine_tuning import fine_tuned, fine_tuned_before
     from mnist_edge.export.inputs import load_inputs
     from mnist_edge.export.plan import plan_export
     from mnist_edge.export.tuning import Budget
@@ -79,7 +82,9 @@ def export(
         own = OwnModelOptions(options.pixel_range, options.output)
         trained = adopt(Path(model) if isinstance(model, str) else model, dataset, own)
     with changing(folder):
-        inputs = load_inputs(folder, dataset, trained)
+        inputs = load_inputs(folder, dataset, fine_tuned_before(folder, trained) if options.qat else trained)
+        if options.qat:
+            inputs = fine_tuned(inputs)
         exported = export_folder(inputs, plan, None if options.max_drop is None else Budget(options.max_drop))
     if exported.failed:
         raise ConversionError(exported.failure_text)

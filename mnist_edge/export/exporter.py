@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_edge import __version__
 from mnist_edge.core.contract import Precision
-from mnist_edge.core.errors import ArtifactError, ConversionError, UnsupportedPrecision
+from mnist_edge.core.errors import ArtifactError, ConversionError, MissingRuntime, UnsupportedPrecision
 from mnist_edge.core.files import temporary_folder
 from mnist_edge.core.folder import MODEL, REFERENCE, TRAINING
 from mnist_edge.core.host import Host
@@ -73,7 +73,6 @@ def export_files(
 
     Raises:
         ConversionError: no file could be written.
-        MissingRuntime: as the formats say.
     """
     with changing(inputs.folder), temporary_folder(inputs.folder) as staging:
         return _export_files(inputs, plan, tuned, on_progress, staging)
@@ -96,18 +95,8 @@ def _export_files(
         store.write(store.Trained(inputs.model, inputs.record), staging)
     model = (folder if inputs.stored else staging) / MODEL
     writer = ArtifactWriter(inputs, plan.io, tuned, golden)
-    written: dict[str, Written] = {}
-    failed: dict[str, str] = {}
     with _keras_variation(earlier, inputs, model, staging) as variation:
-        for format_name, precision in plan.pairs:
-            name = f"{inputs.name}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
-            on_progress(name)
-            try:
-                written[name] = writer.write(format_name, precision, staging / name)
-            except (ConversionError, UnsupportedPrecision, ArtifactError) as error:
-                failed[name] = str(error)
-        if not written:
-            raise ConversionError(" ".join(dict.fromkeys(failed.values())))
+        written, failed = _written(inputs.name, plan, writer, on_progress, staging)
         artifacts = {**earlier.artifacts, **{name: item.artifact for name, item in written.items()}}
         outputs = {**earlier.outputs, **{name: item.outputs for name, item in written.items()}}
         digests = {name: artifact.sha256 for name, artifact in artifacts.items()}
@@ -142,13 +131,35 @@ def _export_files(
     return Exported(replace(manifest, folder=folder), still_out, tuple(written), failed, losses, removed)
 
 
+def _written(
+    model: str, plan: ExportPlan, writer: ArtifactWriter, on_progress: Callable[[str], None], staging: Path
+) -> tuple[dict[str, Written], dict[str, str]]:
+    """Write the files of a plan into `staging`; return those that could be, and why the others could not.
+
+    Raises:
+        ConversionError: none could be written.
+    """
+    written: dict[str, Written] = {}
+    failed: dict[str, str] = {}
+    for format_name, precision in plan.pairs:
+        name = f"{model}-{precision}{plan.io.tag}{FORMATS[format_name].suffix}"
+        on_progress(name)
+        try:
+            written[name] = writer.write(format_name, precision, staging / name)
+        except (ConversionError, UnsupportedPrecision, ArtifactError, MissingRuntime) as error:
+            failed[name] = str(error)
+    if not written:
+        raise ConversionError(" ".join(dict.fromkeys(failed.values())))
+    return written, failed
+
+
 def _keras_variation(
     earlier: Earlier, inputs: ExportInputs, model: Path, staging: Path
 ) -> AbstractContextManager[Callable[[], KerasVariation]]:
     """Return what gives Keras's variation: the one that an earlier export measured, or a measurement that begins."""
     if (known := earlier.keras_variation) is not None:
         return nullcontext(lambda: known)
-    return measuring(model, inputs.model, inputs.calibration_images, inputs.held_out_images, staging)
+    return measuring(model, inputs, staging)
 
 
 def _order(artifact: Artifact) -> tuple[int, int, int, str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.core.errors import DataError
 from mnist_edge.data.dataset import Dataset, balanced, split
+from mnist_edge.formats.request import Quantization
 from mnist_edge.training import store
 from mnist_edge.training.store import Trained
 
@@ -20,15 +21,16 @@ HELD_OUT_PER_CLASS = 1000
 class ExportInputs:
     """A folder with a trained model, the model itself, and indices of training images.
 
-    `calibration` is the representative dataset, class-balanced; `held_out` are other training images, the validation
-    split where there is one, on which a choice may be made without looking at test images. Where the model is not
-    `stored` in the folder yet, the export does that.
+    `training` are those that the model was trained on; `calibration` is the representative dataset, class-balanced;
+    `held_out` are other training images, the validation split where there is one, on which a choice may be made without
+    looking at test images. Where the model is not `stored` in the folder yet, the export does that.
     """
 
     folder: Path
     dataset: Dataset
     model: Any
     record: dict[str, Any]
+    training: NDArray[np.int64]
     calibration: NDArray[np.int64]
     held_out: NDArray[np.int64]
     stored: bool = True
@@ -37,6 +39,12 @@ class ExportInputs:
     def name(self) -> str:
         """Return the model's name, which is its folder's."""
         return self.folder.resolve().name
+
+    @property
+    def quantization(self) -> Quantization:
+        """Return how int8 is quantized where nothing else is asked for: with the model's own ranges, if it has some."""
+        record = self.record.get("quantization")
+        return Quantization(ranges=tuple((low, high) for low, high in record["ranges"]) if record else ())
 
     @property
     def calibration_images(self) -> NDArray[np.uint8]:
@@ -74,4 +82,4 @@ def load_inputs(folder: Path, dataset: Dataset, trained: Trained | None = None) 
     calibration = balanced(dataset.train.labels, training, CALIBRATION_PER_CLASS, CALIBRATION_SEED)
     rest = validation if len(validation) else np.setdiff1d(training, calibration)
     held_out = balanced(dataset.train.labels, rest, HELD_OUT_PER_CLASS, CALIBRATION_SEED)
-    return ExportInputs(folder, dataset, trained.model, trained.record, calibration, held_out, stored)
+    return ExportInputs(folder, dataset, trained.model, trained.record, training, calibration, held_out, stored)

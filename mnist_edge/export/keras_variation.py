@@ -15,30 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.children import end_with_parent, for_child
+from mnist_edge.core.children import for_child, python_command
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.files import temporary_folder
 from mnist_edge.core.reference import KerasVariation
+from mnist_edge.export.inputs import ExportInputs
 from mnist_edge.formats.keras.custom import register, registered
 from mnist_edge.formats.keras.fake_quantization import int8_cost
 from mnist_edge.formats.keras.model import load_model, predict, scaled
-from mnist_edge.formats.runner import Images
 
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "0"}
 DRAWS = 8
 
 
 @contextmanager
-def measuring(
-    path: Path, model: Any, images: Images, others: Images, work: Path
-) -> Iterator[Callable[[], KerasVariation]]:
+def measuring(path: Path, export: ExportInputs, work: Path) -> Iterator[Callable[[], KerasVariation]]:
     """Measure in the background while the block runs.
 
     Args:
         path: `model.keras`.
-        model: the same, loaded.
-        images: the representative dataset, uint8 `[N, 28, 28]`.
-        others: other training images, on which int8 is simulated: ranges that calibration has not seen cost too.
+        export: the same, loaded; the representative dataset; and held-out training images, on which int8 is simulated:
+            ranges that calibration has not seen cost too.
         work: a folder for what the process is given.
 
     Yields:
@@ -46,9 +43,10 @@ def measuring(
     """
     with temporary_folder(work) as folder:
         inputs = folder / "inputs.npz"
-        np.savez(inputs, images=images, others=others, outputs=predict(model, images))
-        command = [sys.executable, "-m", "mnist_edge.export.keras_variation", str(path.resolve()), str(inputs)]
-        command += map(str, registered())
+        images, ranges = export.calibration_images, np.array(export.quantization.ranges).reshape(-1, 2)
+        outputs = predict(export.model, images)
+        np.savez(inputs, images=images, others=export.held_out_images, outputs=outputs, ranges=ranges)
+        command = python_command(__name__, "child", str(path.resolve()), str(inputs), *map(str, registered()))
         environment = {**os.environ, **for_child(), **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
         child = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
@@ -75,6 +73,7 @@ def measure(model: Any, inputs: Path) -> dict[str, Any]:
 
     with np.load(inputs) as content:
         images, outputs, others = content["images"], content["outputs"], scaled(content["others"])
+        ranges = [(float(low), float(high)) for low, high in content["ranges"]]
     pixels = scaled(images)
 
     def eager(part: Any) -> Any:
@@ -100,7 +99,7 @@ def measure(model: Any, inputs: Path) -> dict[str, Any]:
         "run_to_run": float(np.ptp(together, axis=0).max()),
         "float16_rounding": _float16_rounding(model, pixels, batches(eager, len(pixels))),
         "logit_step": float(np.ptp(logs, axis=1).max() / 255),
-        **int8_cost(model, pixels, others),
+        **int8_cost(model, pixels, others, ranges),
         "images": len(images),
         "runs": list(runs),
     }
@@ -121,8 +120,8 @@ def _float16_rounding(model: Any, pixels: Any, exact: Any) -> float:
     return largest
 
 
-if __name__ == "__main__":
-    end_with_parent()
-    for custom in sys.argv[3:]:
+def child() -> None:
+    """Print what `measure` finds of the model and the inputs of the command line, whose other files are custom code."""
+    for custom in sys.argv[4:]:
         register(Path(custom))
-    print(json.dumps(measure(load_model(Path(sys.argv[1])), Path(sys.argv[2]))))
+    print(json.dumps(measure(load_model(Path(sys.argv[2])), Path(sys.argv[3]))))

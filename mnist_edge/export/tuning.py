@@ -17,8 +17,8 @@ from mnist_edge.core.metrics import compare
 from mnist_edge.export.inputs import ExportInputs
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.formats import FORMATS
-from mnist_edge.formats.base import Quantization, Request, TuningResult
 from mnist_edge.formats.keras.model import predict
+from mnist_edge.formats.request import Quantization, Request, TuningResult
 
 RUNS = 500
 
@@ -41,7 +41,7 @@ class Tuner:
         self._inputs, train = inputs, inputs.dataset.train
         self._images, self._labels = train.images[inputs.held_out], train.labels[inputs.held_out]
         self._keras = predict(inputs.model, self._images)
-        self.name, self.methods = format_name, self._format.methods
+        self.name = format_name
         self.tried: list[dict[str, Any]] = []
 
     @cached_property
@@ -49,6 +49,13 @@ class Tuner:
         """Return how many layers of the file can be left in float."""
         request = Request(Precision.INT8, self._inputs.calibration_images, {}, self._io)
         return self._format.layer_count(self._inputs.model, request)
+
+    def methods(self, *per_channel: bool) -> list[Quantization]:
+        """Return the candidates with all layers in int8; one alone where the model has ranges of its own."""
+        given = self._inputs.quantization
+        if given.ranges:
+            return [given]
+        return [Quantization(method, item) for method in self._format.methods for item in per_channel]
 
     def write(self, quantization: Quantization, path: Path) -> None:
         """Export one candidate."""
@@ -96,6 +103,8 @@ def _drop(attempt: dict[str, Any]) -> float:
 def quantization_text(quantization: Quantization) -> str:
     """Return a quantization in words: `minmax, per-channel, layers [0] in float`."""
     layers = f", layers {list(quantization.float_layers)} in float" if quantization.float_layers else ""
+    if quantization.ranges:
+        return f"the model's own ranges{layers}"
     return f"{quantization.method}, {'per-channel' if quantization.per_channel else 'per-tensor'}{layers}"
 
 
@@ -130,7 +139,7 @@ def first_within(tuner: Tuner, max_drop: float) -> TuningResult:
     Raises:
         ConversionError: not even the last attempt holds the budget.
     """
-    candidates = [Quantization(method=method) for method in tuner.methods]
+    candidates = tuner.methods(True)
     for candidate in candidates:
         if tuner.drop(candidate) <= max_drop:
             return TuningResult(candidate, tuple(tuner.tried))
@@ -160,8 +169,8 @@ def fastest(tuner: Tuner, max_drop: float) -> TuningResult:
     Raises:
         ConversionError: none is within the budget.
     """
-    candidates = [Quantization(method, per_channel) for method in tuner.methods for per_channel in (True, False)]
-    candidates += [Quantization(float_layers=(index,)) for index in range(tuner.layers)]
+    candidates = tuner.methods(True, False)
+    candidates += [replace(candidates[0], float_layers=(index,)) for index in range(tuner.layers)]
     selected = [candidate for candidate in candidates if tuner.drop(candidate) <= max_drop]
     if not selected:
         return first_within(tuner, max_drop)

@@ -139,7 +139,8 @@ def _output(model: Any, name: str, wanted: str | None) -> tuple[int, str]:
     outputs = list(model.outputs)
     names = list(map(str, getattr(model, "output_names", range(len(outputs)))))
     ten = [index for index, item in enumerate(outputs) if None not in item.shape[1:] and np.prod(item.shape[1:]) == 10]
-    listed = ", ".join(f"{label} {tuple(item.shape)}" for label, item in zip(names, outputs, strict=True))
+    shapes = [str(tuple(item.shape)) for item in outputs]
+    listed = ", ".join(map(" ".join, zip(names, shapes, strict=True))) if len(shapes) > 1 else shapes[0]
     if wanted is not None:
         if wanted not in names:
             raise ModelError(f"{name} has no output {wanted!r}. Say one of {', '.join(names)}.")

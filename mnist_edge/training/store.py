@@ -1,14 +1,16 @@
 """The stored model: `model.keras` with `training.json`, written and read as one."""
 
 import hashlib
+import math
 import shlex
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, ModelError
+from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, HostError, ModelError
 from mnist_edge.core.files import temporary_folder, write_json
 from mnist_edge.core.folder import BENCH, MANIFEST, MODEL, REFERENCE, REPORT, TRAINING, VERIFY
 from mnist_edge.core.manifest import DatasetRecord, Manifest
@@ -52,8 +54,28 @@ class SplitRecord:
 
 
 @dataclass(frozen=True)
+class QuantizationRecord:
+    """The quantization that a model brings along: the range of each layer (formats/keras/ranges.py).
+
+    `source_sha256` is of the weights before quantization-aware fine-tuning.
+    """
+
+    ranges: tuple[tuple[float, float], ...]
+    source_sha256: str
+
+    def check(self) -> None:
+        """Raise ValueError where no layer can have such a range."""
+        for low, high in self.ranges:
+            if not (math.isfinite(low) and math.isfinite(high) and low <= 0 < high):
+                raise ValueError(f"no layer can have the range from {low} to {high}")
+
+
+@dataclass(frozen=True)
 class StoredRecord:
-    """What an export needs of `training.json`; `structure_sha256` is of models that were taken over."""
+    """What an export needs of `training.json`.
+
+    `structure_sha256` is of models that were taken over, `quantization` of models that were fine-tuned for int8.
+    """
 
     weights_sha256: str
     dataset: DatasetRecord
@@ -61,6 +83,7 @@ class StoredRecord:
     floor: float | None
     seed: int | None = None
     structure_sha256: str | None = None
+    quantization: QuantizationRecord | None = None
 
 
 def weights_digest(model: Any) -> str:
@@ -85,8 +108,15 @@ def save(trained: Trained, folder: Path) -> list[str]:
     return list(removed)
 
 
+def check_clock() -> None:
+    """Raise HostError where the clock is wrong by decades: a `.keras` file is a zip archive, from 1980 on."""
+    if (year := time.localtime().tm_year) < 1980:
+        raise HostError(f"the clock of this machine says {year}, and a .keras file has no such date. Set the clock.")
+
+
 def write(trained: Trained, folder: Path) -> None:
-    """Write `model.keras` and `training.json` into a folder that nobody reads yet."""
+    """Write `model.keras` and `training.json` into a folder that nobody reads yet. Raises HostError as `train` does."""
+    check_clock()
     trained.model.save(folder / MODEL)
     write_json(folder / TRAINING, trained.record)
 
@@ -122,6 +152,17 @@ def records(folder: Path, trained: Trained) -> bool:
     return all(record.get(key) == trained.record.get(key) for key in keys)
 
 
+def fine_tuned_from(folder: Path, trained: Trained) -> bool:
+    """Return whether a folder holds this very model after quantization-aware fine-tuning."""
+    try:
+        record = _record(settled(folder))
+    except ModelError:
+        return False
+    quantization = record["quantization"]
+    same = all(record.get(key) == trained.record.get(key) for key in ("dataset", "pixel_range"))
+    return same and quantization is not None and quantization["source_sha256"] == trained.record["weights_sha256"]
+
+
 def load(folder: Path) -> Trained:
     """Return what `save` wrote.
 
@@ -148,6 +189,8 @@ def _record(folder: Path) -> dict[str, Any]:
     checked = read_json(path, StoredRecord, _advice(folder), ModelError)
     with reading(ModelError, f"{path} is damaged", _advice(folder)):
         checked.split.check()
+        if checked.quantization is not None:
+            checked.quantization.check()
         record: dict[str, Any] = strict_json(parse(read_bytes(path, MOST_BYTES)))
     return record | asdict(checked)
 

@@ -12,8 +12,10 @@ from mnist_edge.core.optional import require_keras, silenced, versions
 from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits, split
 from mnist_edge.formats.keras.model import predict, scaled
-from mnist_edge.training.recipes import Recipe, find_recipe
-from mnist_edge.training.store import Trained, weights_digest
+from mnist_edge.training.augmented import Fit, fit
+from mnist_edge.training.recipe import Recipe
+from mnist_edge.training.recipes import find_recipe
+from mnist_edge.training.store import Trained, check_clock, weights_digest
 
 Progress = Callable[[int, int, int, dict[str, float], bool], None]
 """Takes the epoch (from 1), the batches done, the batches of an epoch, the metrics, and whether the epoch has ended."""
@@ -46,47 +48,61 @@ def train(
     Raises:
         ModelError: there is no recipe of that name.
         MissingRuntime: TensorFlow or scikit-learn is not installed.
+        HostError: the clock of this machine is before 1980, and the model could not be stored.
     """
+    check_clock()
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     keras = require_keras("training")
     import tensorflow as tf
 
-    schedule = Schedule(schedule.epochs or recipe.epochs, schedule.batch_size or recipe.batch_size)
-    training, held_out = split(len(dataset.train), recipe.validation, recipe.random_state)
-    images, labels = scaled(dataset.train.images), _targets(recipe, dataset.train)
+    epochs, batch_size = schedule.epochs or recipe.epochs, schedule.batch_size or recipe.batch_size
+    digits, held_out = (
+        dataset.train.part(part) for part in split(len(dataset.train), recipe.validation, recipe.random_state)
+    )
     started = time.perf_counter()
     with silenced():
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
         model = recipe.build()
-        model.compile(optimizer=recipe.optimizer, loss=recipe.loss, metrics=["accuracy"])
-    history = model.fit(
-        images[training],
-        labels[training],
-        validation_data=(images[held_out], labels[held_out]) if len(held_out) else None,
-        batch_size=schedule.batch_size,
-        epochs=schedule.epochs,
-        verbose=0,
-        callbacks=[_progress_callback(keras, on_progress)],
-    )
+    options = Fit(epochs, batch_size, seed, [report_to(on_progress)])
+    if recipe.augmented is None:
+        history = _fit(model, recipe, digits, held_out, options)
+    else:
+        history = fit(model, recipe.augmented, digits, held_out, options)
     seconds = time.perf_counter() - started
     loss, _ = model.evaluate(scaled(dataset.test.images), _targets(recipe, dataset.test), batch_size=1000, verbose=0)
-    as_recipe = schedule == Schedule(recipe.epochs, recipe.batch_size)
+    as_recipe = (epochs, batch_size) == (recipe.epochs, recipe.batch_size)
     record = {
         "schema": SCHEMA,
         "recipe": asdict(recipe),
         "seed": seed,
-        **asdict(schedule),
+        "epochs": epochs,
+        "batch_size": batch_size,
         "as_recipe": as_recipe,
-        "split": split_record(len(training), len(held_out), recipe.validation, recipe.random_state),
+        "split": split_record(len(digits), len(held_out), recipe.validation, recipe.random_state),
         "dataset": dataset_record(dataset),
-        "history": {name: [float(value) for value in values] for name, values in history.history.items()},
+        "history": {name: [float(value) for value in values] for name, values in history.items()},
         "test": {"loss": float(loss), **evaluate(model, dataset.test)},
         "floor": recipe.floor if as_recipe and dataset.genuine else None,
         "seconds": round(seconds, 1),
         **origin(model),
     }
     return Trained(_uncompiled(recipe, model), record, dataset)
+
+
+def _fit(model: Any, recipe: Recipe, digits: Digits, held_out: Digits, options: Fit) -> dict[str, Any]:
+    """Train a model in place as its notebook does, and return Keras's history."""
+    model.compile(optimizer=recipe.optimizer, loss=recipe.loss, metrics=["accuracy"])
+    history = model.fit(
+        scaled(digits.images),
+        _targets(recipe, digits),
+        validation_data=(scaled(held_out.images), _targets(recipe, held_out)) if len(held_out) else None,
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        verbose=0,
+        callbacks=options.callbacks,
+    )
+    return dict(history.history)
 
 
 def _uncompiled(recipe: Recipe, model: Any) -> Any:
@@ -106,8 +122,9 @@ def _targets(recipe: Recipe, digits: Digits) -> Any:
     return encoder.fit_transform(digits.labels[:, None])
 
 
-def _progress_callback(keras: Any, on_progress: Progress) -> Any:
+def report_to(on_progress: Progress) -> Any:
     """Return a Keras callback that calls `on_progress`."""
+    import keras
 
     class Report(keras.callbacks.Callback):  # type: ignore[misc,name-defined,unused-ignore]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -50,6 +50,7 @@ def own(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = keras.Input((28, 28, 1))
     flat = keras.layers.Flatten()(image)
     keras.Model(image, [keras.layers.Dense(10)(flat), keras.layers.Dense(10)(flat)]).save(folder / "two.keras")
+    keras.Sequential([image, keras.layers.Flatten(), keras.layers.Dense(26)]).save(folder / "letters.keras")
     kept = keras.layers.Dropout(0.5)(flat, training=True)
     keras.Model(image, keras.layers.Dense(10, "softmax")(kept)).save(folder / "random.keras")
     broken = build("softmax")
@@ -82,6 +83,7 @@ def test_a_model_of_ones_own_goes_through_the_whole_chain(run: Run, own: Path, t
     [
         ("cifar", "It has to take one 28×28 image"),
         ("two", "Say which one: --output NAME"),
+        ("letters", "letters.keras gives (None, 26); wanted are ten numbers"),
         ("broken", "are not finite"),
         ("random", "with training=True"),
         ("nowhere", "nowhere.keras"),

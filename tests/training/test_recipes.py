@@ -7,7 +7,11 @@ import pytest
 from support.commands import MODELS as NAMES
 
 from mnist_edge.core.errors import ModelError
-from mnist_edge.training.recipes import RECIPES, Recipe, find_recipe
+from mnist_edge.formats.keras.folding import folded
+from mnist_edge.training.edge import EDGE
+from mnist_edge.training.notebooks import NOTEBOOKS
+from mnist_edge.training.recipe import Recipe
+from mnist_edge.training.recipes import RECIPES, find_recipe
 
 LAYERS = {
     "cnn": ["Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dropout", "Dense"],
@@ -48,12 +52,26 @@ def test_network_parameters_and_macs_are_what_keras_builds(name: str) -> None:
     assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.2] * ("Dropout" in LAYERS[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "most"), [("edge-micro", 1000), ("edge-nano", 2000), ("edge-small", 4000), ("edge", 16_000)]
+)
+def test_an_edge_network_is_five_strided_convolutions_and_a_dense_layer_of_few_parameters(name: str, most: int) -> None:
+    model = EDGE[name].build()
+    whole = folded(model)
+    kinds = [type(layer).__name__ for layer in whole.layers if layer.weights]
+    assert kinds == ["Conv2D"] * 5 + ["Dense"]
+    assert whole.layers[-1].activation.__name__ == "softmax"
+    assert EDGE[name].parameters == whole.count_params() <= most
+    assert EDGE[name].macs == macs(whole) <= 1_000_000
+    assert (model.input_shape, model.output_shape) == ((None, 28, 28, 1), (None, 10))
+
+
 def test_training_settings_are_those_of_the_notebooks() -> None:
     def settings(item: Recipe) -> tuple[object, ...]:
         return (item.optimizer, item.loss, item.validation, item.random_state, item.batch_size, item.epochs)
 
     sparse, categorical = "sparse_categorical_crossentropy", "categorical_crossentropy"
-    assert {name: settings(item) for name, item in RECIPES.items()} == {
+    assert {name: settings(item) for name, item in NOTEBOOKS.items()} == {
         "cnn": ("adam", sparse, 0.2, 42, 128, 10),
         "cnn-wide": ("rmsprop", categorical, None, None, 32, 2),
         "mlp": ("adam", categorical, 0.2, 5, 128, 10),

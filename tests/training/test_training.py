@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from support.commands import MODELS, Run
 
-from mnist_edge.core.errors import ModelError
+from mnist_edge.core.errors import HostError, ModelError
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.training import store
 from mnist_edge.training.recipes import RECIPES
+from mnist_edge.training.trainer import train
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -32,6 +33,13 @@ def test_each_recipe_reaches_its_floor_with_seed_0(exports: Path, name: str) -> 
     assert confusion.trace() / 10_000 == pytest.approx(record["test"]["accuracy"])
     assert record["test"]["report"]["7"]["support"] == 1028
     assert {"macro avg", "weighted avg"} <= set(record["test"]["report"])
+
+
+def test_a_clock_before_1980_is_told_before_the_training(mnist: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    beginning = time.gmtime(0)
+    monkeypatch.setattr(time, "localtime", lambda seconds=0: beginning)
+    with pytest.raises(HostError, match="says 1970, and a"):
+        train("mlp", mnist)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -82,7 +90,7 @@ def test_ctrl_c_leaves_everything_as_it_was(exports: Path, tmp_path: Path) -> No
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "no half-written file is left" in errors
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -6,7 +6,7 @@ specification).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.core.metrics import compare
-from mnist_edge.formats.keras.folding import CHANNEL_AXIS, folded
+from mnist_edge.formats.keras.folding import folded
+from mnist_edge.formats.keras.ranges import Range, check_ranges, kernel_steps
 from mnist_edge.formats.keras.structure import has_loop, run
 
 PART = 1000  # images at once
-Range = tuple[float, float]
 MOVES = {"Reshape", "Flatten", "Permute", "MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling2D", "ZeroPadding2D"}
 """Layers whose outputs are values of their inputs, so that nothing is rounded once more."""
 SIMPLE = {"Conv1D", "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "ReLU", "AveragePooling2D", "Add"}
@@ -35,17 +35,23 @@ FUSED = {"linear", "relu", "relu6", "softmax"}
 """Activations that a runtime computes with the layer before it, or in float."""
 
 
-def int8_cost(model: Any, pixels: NDArray[np.float32], others: NDArray[np.float32]) -> dict[str, float]:
+def int8_cost(
+    model: Any, pixels: NDArray[np.float32], others: NDArray[np.float32], ranges: Sequence[Range] = ()
+) -> dict[str, float]:
     """Return what int8 must cost a network: the root mean square and the largest error of a logit.
 
     Args:
         model: Keras model in the form of the contract.
         pixels: the representative dataset, float32 `[N, 28, 28, 1]` in [0, 1].
         others: training images on which the cost is measured, of the same form.
+        ranges: those of the model, where it has its own.
     """
     whole = folded(model)
     observer = _Observer(len(pixels))
     run(whole, pixels, observer.call)
+    if ranges:
+        check_ranges(whole, ranges)
+        observer.ranges = dict(enumerate(ranges, 1))
     parts = [others[start : start + PART] for start in range(0, len(others), PART)]
     exact = np.concatenate([np.asarray(run(whole, part)).reshape(-1, 10) for part in parts])
     with _rounded_weights(whole):
@@ -193,7 +199,5 @@ def _rounded_weights(model: Any) -> Iterator[None]:
 
 def _rounded(kernel: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
     """Return a kernel with at most 255 values a scale."""
-    channels = CHANNEL_AXIS.get(kind, (kernel.ndim - 1,)) if kernel.ndim > 2 else ()
-    axes = tuple(axis for axis in range(kernel.ndim) if axis not in channels)
-    scale = np.maximum(np.abs(kernel).max(axis=axes, keepdims=True) / 127, 1e-12)
+    scale = kernel_steps(kernel, kind)
     return np.asarray(np.round(kernel / scale) * scale, np.float32)

@@ -162,7 +162,7 @@ def _rewrite_zip(path: Path, copy: Path, config: str) -> None:
 
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
         for name in source.namelist():
-            target.writestr(name, config if name == CONFIG else source.read(name))
+            target.writestr(zipfile.ZipInfo(name), config if name == CONFIG else source.read(name))
 
 
 def _check(config: Any, path: Path) -> None:

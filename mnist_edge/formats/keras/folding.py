@@ -36,7 +36,7 @@ def folded(model: Any) -> Any:
             return copies.call(layer, *args, **kwargs)
         changes: dict[str, Any] = {} if norm is None else {"use_bias": True}
         if relu is not None:
-            changes["activation"] = "relu6" if _activation(relu) == "relu6" else "relu"
+            changes["activation"] = "relu6" if activation_name(relu) == "relu6" else "relu"
         copy = copies.of(layer, **changes)
         output = copy(*args, **kwargs)
         copy.set_weights(layer.get_weights() if norm is None else _weights(layer, norm))
@@ -64,7 +64,7 @@ def _found(calls: list[LayerCall]) -> tuple[dict[int, Any], dict[int, Any]]:
 
     for index, item in enumerate(calls):
         layer = item.layer
-        if type(layer).__name__ not in FOLDABLE or id(layer) not in once or _activation(layer) != "linear":
+        if type(layer).__name__ not in FOLDABLE or id(layer) not in once or activation_name(layer) != "linear":
             continue
         following = only_user(index)
         if following is not None and _is_channel_norm(calls[following]):
@@ -75,7 +75,7 @@ def _found(calls: list[LayerCall]) -> tuple[dict[int, Any], dict[int, Any]]:
     return norms, relus
 
 
-def _activation(layer: Any) -> str:
+def activation_name(layer: Any) -> str:
     """Return the name of a layer's activation, `linear` where it has none."""
     if type(layer).__name__ == "ReLU":
         plain = layer.negative_slope == 0 and layer.threshold == 0
@@ -85,7 +85,7 @@ def _activation(layer: Any) -> str:
 
 
 def _is_relu(layer: Any) -> bool:
-    return type(layer).__name__ in {"ReLU", "Activation"} and _activation(layer) in {"relu", "relu6"}
+    return type(layer).__name__ in {"ReLU", "Activation"} and activation_name(layer) in {"relu", "relu6"}
 
 
 def _is_channel_norm(call: LayerCall) -> bool:
@@ -147,13 +147,13 @@ def stable(model: Any) -> Any:
 
     TFLite has no softplus. It takes log(1 + exp(x)), whose exponential no 256 values hold.
     """
-    if not {_activation(call.layer) for call in layer_calls(model)} & set(STABLE):
+    if not {activation_name(call.layer) for call in layer_calls(model)} & set(STABLE):
         return model
     copies, small_range = Copies(), _small_range()
     activations: dict[int, Any] = {}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        function = _activation(layer)
+        function = activation_name(layer)
         if function not in STABLE:
             return copies.call(layer, *args, **kwargs)
         before = args[0] if type(layer).__name__ == "Activation" else copies.without_activation(layer, args[0])

@@ -138,6 +138,7 @@ def frozen_graph() -> Any:
 
     import keras
     import tensorflow as tf
+    from tensorflow.python.eager import context
 
     class FrozenGraph(keras.layers.Layer):  # type: ignore[misc,name-defined,unused-ignore]
         """A TensorFlow graph: `graph` is a GraphDef in base64, `ends` name its input and its output.
@@ -151,6 +152,9 @@ def frozen_graph() -> Any:
             self.activation = keras.activations.get(activation) if activation else None
             content = base64.b64decode(graph)
             proto = tf.compat.v1.GraphDef.FromString(content)
+            for function in proto.library.function:  # bodies of loops, which importing the graph does not make known
+                context.context().add_function_def(function)
+            self.graph_with_loop = any("While" in node.op for node in proto.node)
             constants = [_copy(node) for node in proto.node if "weight" in node.attr]
             for node in constants:
                 shape = [size.size for size in node.attr["shape"].shape.dim]
@@ -166,7 +170,7 @@ def frozen_graph() -> Any:
                     proto, input_map={self.ends[0]: image, **feeds}, return_elements=[self.ends[1]]
                 )[0]
 
-            compiled = tf.function(imported, autograph=False)
+            compiled = tf.function(imported, autograph=False, reduce_retracing=True)
             self._run: Any = lambda image: (compiled if tf.executing_eagerly() else imported)(image)
 
         def _initial(self, shape: Any, dtype: Any = None) -> Any:

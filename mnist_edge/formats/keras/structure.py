@@ -120,7 +120,12 @@ def check_int8(model: Any) -> None:
 def has_loop(layer: Any) -> bool:
     """Return whether a layer computes step by step, in a loop of the graph."""
     inner = getattr(layer, "forward_layer", None) or layer
-    return hasattr(inner, "unroll") and not inner.unroll
+    return (hasattr(inner, "unroll") and not inner.unroll) or getattr(layer, "graph_with_loop", False)
+
+
+def holds_loop(model: Any) -> bool:
+    """Return whether a model holds a graph of a SavedModel in which there is a loop."""
+    return any(getattr(item.layer, "graph_with_loop", False) for item in layer_calls(model))
 
 
 def black_image() -> Any:
