@@ -11,9 +11,12 @@ import numpy as np
 
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
-from mnist_edge.core.manifest import check_listed, stored_entries
-from mnist_edge.formats import FORMATS, format_of
+from mnist_edge.core.folder import NETWORK
+from mnist_edge.core.listing import check_listed, stored_entries, threshold_of
+from mnist_edge.formats import format_named, format_of
 from mnist_edge.formats.first_look import first_look
+
+UNKNOWN = "no digit found: what stands out looks like none of the ten digits."
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +24,14 @@ if TYPE_CHECKING:
     from mnist_edge.formats.runner import Images, Probabilities
 
 
-def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | Path) -> Probabilities:
+def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | Path = NETWORK) -> Probabilities:
     """Return the probabilities of images or pictures, float32 `[N, 10]`.
 
     Args:
         images: uint8 `[N, 28, 28]` or `[28, 28]`, 0 black to 255 white, white on black as in MNIST; or the path of a
             picture, or several, each of one digit: any size, dark on light or light on dark.
-        artifact: a `.tflite`, `.onnx`, `.c` or `.keras` file, or an export folder, whose int8 file is taken.
+        artifact: a `.tflite`, `.onnx`, `.c` or `.keras` file, or an export folder, whose int8 file is taken; without
+            it, the network `edge` that comes with the package.
 
     Raises:
         PictureError: an image is not of that form, or a picture cannot be read or shows no digit.
@@ -35,8 +39,20 @@ def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | 
         MissingRuntime: the runtime of the file is not installed.
     """
     path = Path(artifact)
-    with opened(choose(path) if path.is_dir() or not path.suffix else path) as run:
-        return run(_pixels(images))
+    path = choose(path) if path.is_dir() or not path.suffix else path
+    with opened(path) as run:
+        probabilities = run(_pixels(images))
+    if not isinstance(images, np.ndarray):
+        threshold = threshold_of(path)
+        for row in probabilities:
+            check_known(row, threshold)
+    return probabilities
+
+
+def check_known(row: Probabilities, threshold: float | None) -> None:
+    """Raise PictureError where the largest of a picture's ten probabilities is under the file's threshold."""
+    if threshold is not None and row.max() < threshold:
+        raise PictureError(UNKNOWN)
 
 
 @contextmanager
@@ -60,7 +76,8 @@ def choose(folder: Path) -> Path:
         raise FolderError(f"{folder} has no artifact. Export one: mnist-edge export")
     missing = []
     for entry in sorted(entries, key=lambda item: item["precision"] != Precision.INT8):
-        reason = FORMATS[entry["format"]].missing() if entry["format"] in FORMATS else "unknown format"
+        file_format = format_named(entry["format"])
+        reason = file_format.missing() if file_format else "unknown format"
         if reason is None:
             return folder / Path(entry["file"]).name
         missing.append(reason)

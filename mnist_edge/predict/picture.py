@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 from mnist_edge.core.errors import PictureError
 from mnist_edge.core.reading import reading
 from mnist_edge.predict.picture_file import WORKING_SIDE, opened
-from mnist_edge.predict.raster import cut, extreme, outline
-from mnist_edge.predict.segmentation import digit_foreground
+from mnist_edge.predict.raster import cut, extreme, mean_around, outline, runs
+from mnist_edge.predict.segmentation import NOT_ONE, digit_foreground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 BOX, FIELD = 20, 28
 FINE = 8  # pens are made usual at this many times MNIST's resolution
 THIN, THICK = 12, 20  # the usual width of strokes, in those pixels
+WINDING = 17  # a digit's outline is at most half as many times its longer side; a texture's is longer
+EVEN = 5  # radius over which a boxed digit's noise is evened out
+STROKES = 5  # more lie side by side in no large part of a digit
 FAINT = 64  # foreground under this is outside the box
 
 
@@ -69,7 +72,9 @@ def mnist_like(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         PictureError: nothing stands out from the background, or nothing that could be one digit.
     """
-    digit = boxed(digit_foreground(grey.astype(np.int64)))
+    digit = boxed(digit_foreground(grey))
+    if not is_drawn(digit):
+        raise PictureError(NOT_ONE)
     return centred(boxed(with_usual_pen(digit)))
 
 
@@ -90,6 +95,13 @@ def _averaged(values: Values, count: int) -> Values:
     whole, part = place // count, (place % count)[:, None]
     sums = np.pad(np.cumsum(values, axis=0), [(1, 0), (0, 0)])
     return np.diff(sums[whole] * count + np.pad(values, [(0, 1), (0, 0)])[whole] * part, axis=0)
+
+
+def is_drawn(digit: Values) -> bool:
+    """Return whether a boxed digit has no more area, outline and strokes side by side than digits have."""
+    solid, side = mean_around(digit, EVEN) >= 128, BOX * FINE  # noise makes a digit ragged too
+    many = [(np.bincount(runs(mask)[0], minlength=1) >= STROKES).sum() * 5 > 2 * len(mask) for mask in (solid, solid.T)]
+    return bool(solid.sum() * 3 <= 2 * side * side and outline(solid).sum() * 2 <= WINDING * side and not any(many))
 
 
 def with_usual_pen(digit: Values) -> Values:

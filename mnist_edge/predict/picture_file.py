@@ -6,13 +6,16 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, UnidentifiedImageError
 
 from mnist_edge.core.reading import MEGABYTE, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
+
+    from PIL.JpegImagePlugin import JpegImageFile
 
 WORKING_SIDE = 512  # a photo is reduced to this first: nothing finer survives the 20×20 box
 MOST_BYTES = 300 * MEGABYTE  # of a file
@@ -20,7 +23,7 @@ MOST_PIXELS = 200 * MEGABYTE  # in memory, one to four bytes each; there are up 
 MOST_COEFFICIENTS = 700 * MEGABYTE  # which a progressive JPEG has in memory, whatever size is read
 SHARES = {"WEBP": 2, "AVIF": 2, "JPEG2000": 2}  # their decoders take so many times as much
 SLOW = 12  # times as slow, at least: what Pillow decodes in Python
-JPEG, ICON = b"\xff\xd8\xff", b"\0\0\1\0"
+JPEG, PNG, ICON = b"\xff\xd8\xff", b"\x89PNG", b"\0\0\1\0"
 REFUSED = {"EPS": "a program in PostScript", "ICNS": "an icon that does not say how large its pictures are"}
 
 
@@ -39,16 +42,33 @@ def opened(path: Path) -> Iterator[Image.Image]:
         if head == ICON:  # whose picture is read at once, and may be larger than it says
             warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with JpegImagePlugin.JpegImageFile(file) if head.startswith(JPEG) else Image.open(file) as picture:
-                if isinstance(picture, JpegImagePlugin.JpegImageFile):
-                    _reduce(picture)
+            with _image(file, head) as picture:
                 _check(picture)
                 yield picture
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise ValueError(f"it has too many pixels; they may take {MOST_PIXELS / MEGABYTE:.0f} MB") from error
 
 
-def _reduce(picture: JpegImagePlugin.JpegImageFile) -> None:
+def _image(file: BinaryIO, head: bytes) -> Image.Image:
+    """Return the picture in a file that begins with `head`; Pillow imports readers of five kinds to find its own."""
+    try:
+        if head.startswith(JPEG):
+            from PIL.JpegImagePlugin import JpegImageFile
+
+            _reduce(picture := JpegImageFile(file))
+            return picture
+        if head == PNG:
+            from PIL.PngImagePlugin import PngImageFile
+
+            return PngImageFile(file)
+        return Image.open(file)
+    except UnidentifiedImageError as error:
+        raise ValueError("it is empty" if not head else "it is of no kind that Pillow reads") from error
+    except SyntaxError as error:
+        raise ValueError("its header is damaged") from error
+
+
+def _reduce(picture: JpegImageFile) -> None:
     """Have a JPEG read at a smaller size. Raises ValueError where even that takes too much time or memory."""
     check_size(picture.width * picture.height, 3 * MOST_PIXELS, _pixels(picture))
     if picture.info.get("progressive"):

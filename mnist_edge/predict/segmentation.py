@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_edge.core.errors import PictureError
+from mnist_edge.predict.lines import without_lines
 from mnist_edge.predict.raster import (
     box_of,
     boxes_of,
@@ -20,60 +21,69 @@ from mnist_edge.predict.raster import (
     longer_of,
     mean_around,
     outline,
-    painted,
-    runs,
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mnist_edge.predict.raster import Mask, Values
 
 SIDE = 256  # a picture is reduced to this first
 LEAST_CONTRAST = 40  # of 255, between foreground and background
-STEEP = 19  # of 64 columns a row: how far from upright a line is taken for one
 NOTHING = "no digit found: nothing stands out from the background, or it is very small."
 NOT_ONE = "no digit found: nothing that stands out could be one digit."
 SEVERAL = "no digit found: more than one thing stands out. Cut the picture to one digit."
 TOO_SMALL = "no digit found: what stands out is too small to read."
 LARGE = 64  # the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
-WINDING = 12  # a digit's outline is at most this many times its longer side; a texture's is longer
-BUSY = 6  # the same for all that stands out, and the picture
-PARTS = 4  # strokes that do not touch
+BUSY = 6  # the outline of all that stands out is at most this many times the picture's longer side
+OTHERS = 5  # small things beside the digit
+NOISY = 7  # times a picture's longer side: a longer outline of what is dark is that of noise
+PARTS = 6  # strokes that do not touch
 
 
-def digit_foreground(picture: Values) -> Values:
+def digit_foreground(picture: NDArray[np.uint8]) -> Values:
     """Return the foreground of the one digit in a grey picture, int64 `[H, W]`, cut to the digit's box.
 
     Raises:
         PictureError: nothing stands out, or nothing that could be one digit.
     """
-    grey = smooth = reduced(picture)
-    for radius in (1, 2, 3) if max(grey.shape) >= LARGE else (0,):
-        smooth = mean_around(smooth, radius)
-        sharp, foreground, top = standing_out(grey, smooth)
-        if not is_busy(foreground):  # else smooth more: it may be noise
+    grey = reduced(picture)
+    large = max(grey.shape) >= LARGE
+    smooth = mean_around(grey, int(large))
+    even = even_paper(smooth)
+    sharp, foreground, top = standing_out(grey, smooth, even)
+    for radius in (2, 3) if large else ():
+        if not is_busy(foreground):
             break
+        smooth = mean_around(smooth, radius)  # it may be noise
+        sharp, foreground, top = standing_out(grey, smooth, even)
     digit = one_digit(foreground, top)
-    if max(grey.shape) >= LARGE and is_soft(sharp, digit):
+    if large and is_soft(sharp, digit):
         raise PictureError(NOT_ONE)
     return cut(np.where(extreme(digit, 1, np.logical_or), sharp, 0), digit)
 
 
-def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
+def standing_out(grey: Values, smooth: Values, even: tuple[bool, int] | None) -> tuple[Values, Values, int]:
     """Return the sharp foreground, the smooth one without lines, and the darkest level of the smooth one.
+
+    `even` is what `even_paper` says of the picture.
 
     Raises:
         PictureError: nothing stands out.
     """
     side = max(grey.shape)
-    if is_light_on_dark(smooth):
-        grey, smooth = 255 - grey, 255 - smooth
-    background, depth, foreground = contrast(smooth)
-    if border_share(foreground) * 4 > 1:  # a digit that fills its picture: what seemed background may be the stroke
-        other = contrast(255 - smooth)
-        if border_share(other[2]) < border_share(foreground):
-            grey, (background, depth, foreground) = 255 - grey, other
+    if even is not None:
+        dark, level = even
+        if dark:
+            grey, smooth = 255 - grey, 255 - smooth
+        background = np.full_like(smooth, level)
+        depth = foreground = np.maximum(level - smooth, 0) * 255 // max(level, 64)
+    else:
+        if is_light_on_dark(smooth):
+            grey, smooth = 255 - grey, 255 - smooth
+        background, depth, foreground = contrast(smooth)
     if side >= LARGE:
-        foreground = np.where(blobs(depth >= (darkest(foreground) + 1) // 2), 0, foreground)
+        foreground = np.where(blobs(depth >= (darkest(foreground) + 1) // 2, even is not None), 0, foreground)
     top = darkest(foreground)
     if side >= LARGE and top >= LEAST_CONTRAST:
         foreground = without_lines(clear(foreground, top))
@@ -85,16 +95,56 @@ def standing_out(grey: Values, smooth: Values) -> tuple[Values, Values, int]:
     return sharp, foreground, top
 
 
+def even_paper(grey: Values) -> tuple[bool, int] | None:
+    """Return whether the paper is dark, and its level with dark strokes on it; None where its light is not even."""
+    strokes = grey <= threshold(grey)
+    side = max(grey.shape)
+    share = frame_share(strokes, 0)
+    inner = side // 16
+    if abs(share - int(strokes.sum()) / strokes.size) * 2 > 1 and min(grey.shape) > 2 * inner:
+        share = frame_share(strokes, inner)  # the border was a box's line, or the margin of a thick digit
+    dark = share * 2 > 1
+    if dark:
+        grey, strokes = 255 - grey, ~strokes
+    if strokes.all() or not strokes.any() or outline(strokes).sum() > NOISY * side:
+        return None
+    level, pen = (middle(grey[mask]) for mask in (~strokes, strokes))
+    radius = side // 4 if side >= 2 * LARGE else side // 3
+    closed = extreme(extreme(grey, radius, np.maximum), radius, np.minimum)
+    uneven = (level - closed) * 5 > level - pen
+    return None if uneven.sum() * 100 > uneven.size else (dark, level)
+
+
+def middle(levels: Values) -> int:
+    """Return the median level."""
+    return int(np.searchsorted(np.cumsum(np.bincount(levels, minlength=256)) * 2, levels.size))
+
+
+def frame_share(mask: Mask, depth: int) -> float:
+    """Return the share of a mask in the frame of pixels at some depth from the border."""
+    mask = mask[depth : mask.shape[0] - depth, depth : mask.shape[1] - depth]
+    frame = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return int(frame.sum()) / frame.size
+
+
+def threshold(grey: Values) -> int:
+    """Return the level that separates the two groups of levels best (Otsu, 1979): the darker group's last."""
+    histogram = np.bincount(grey.ravel(), minlength=256)
+    count, total = np.cumsum(histogram), np.cumsum(histogram * np.arange(256))
+    apart = (total[-1] * count - total * count[-1]).astype(np.float64)
+    return int((apart * apart / np.maximum(count * (count[-1] - count), 1)).argmax())
+
+
 def clear(foreground: Values, top: int) -> Values:
     """Return the foreground without what is much fainter than the darkest."""
     return np.where(foreground >= (top + 3) // 4, foreground, 0)
 
 
-def reduced(picture: Values) -> Values:
+def reduced(picture: NDArray[np.uint8]) -> Values:
     """Return the average of blocks, so that the longer side is at most SIDE; the border is repeated to fill a block."""
     by = -(-max(picture.shape) // SIDE)
     full = np.pad(picture, [(0, -side % by) for side in picture.shape], mode="edge")
-    blocks = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3))
+    blocks = full.reshape(full.shape[0] // by, by, full.shape[1] // by, by).sum(axis=(1, 3), dtype=np.int64)
     mean: Values = (blocks + by * by // 2) // (by * by)
     return mean
 
@@ -127,7 +177,7 @@ def darkest(foreground: Values) -> int:
     return int(np.flatnonzero(np.cumsum(histogram[::-1])[::-1] >= max(1, foreground.size // 500))[-1])
 
 
-def blobs(mask: Mask) -> Mask:
+def blobs(mask: Mask, even: bool) -> Mask:
     """Return the mask of what is too compact for a stroke or cut off by the border, such as shadows and fingers."""
     label = components(mask)
     count = int(label.max()) + 1
@@ -136,61 +186,16 @@ def blobs(mask: Mask) -> Mask:
     bad = np.zeros(count, bool)
     for number in np.flatnonzero(area > mask.size // 500):
         it = label == number
-        longer = int(longer_of(box_of(it)))
-        touching = int(it[:, 0].sum() + it[:, -1].sum() + it[0].sum() + it[-1].sum()) * 10 > edge[number]
-        cut_off = touching and longer * 4 < max(mask.shape) * 3
-        bad[number] = cut_off or area[number] * 80 > (11 if touching else 16) * longer * edge[number]
+        box = box_of(it)
+        touching = int(it[:, 0].sum() + it[:, -1].sum() + it[0].sum() + it[-1].sum())
+        if even:
+            cut_off = touching * 4 > edge[number] and (1 - box[0] - box[2]) * (1 - box[1] - box[3]) * 2 < mask.size
+            compact = area[number] * 5 > longer_of(box) * edge[number]
+        else:
+            cut_off = touching * 10 > edge[number] and longer_of(box) * 4 < max(mask.shape) * 3
+            compact = area[number] * 80 > (11 if touching * 10 > edge[number] else 16) * longer_of(box) * edge[number]
+        bad[number] = cut_off or compact
     return extreme(bad[label], 2, np.logical_or)
-
-
-def without_lines(foreground: Values) -> Values:
-    """Return the foreground without the lines of ruled paper and what is left where they cross."""
-    background = foreground
-    for _ in range(2):  # where two lines lie side by side, once is not enough
-        foreground = without_upright_lines(without_upright_lines(foreground).T).T
-    if np.array_equal(foreground, background):
-        return foreground
-    label = components(foreground > 0)
-    small = np.append(True, longer_of(boxes_of(label)) * 32 <= max(foreground.shape))
-    return np.where(small[label], 0, foreground)
-
-
-def without_upright_lines(foreground: Values) -> Values:
-    """Return the foreground without lines that are at most 16° from upright and go from the top to the bottom."""
-    height, width = foreground.shape
-    row, start, end = runs(foreground > 0)
-    slopes = np.arange(-STEEP, STEEP + 1)[:, None]
-    stride = width + 2 * height
-    place = (start + end + 2 * height + row * slopes // 32) // 4 + 1  # where the run's centre line meets row 0
-    place += stride * (slopes + STEEP)
-    thin = end - start <= max(height, width) // 32
-    straight = thin & is_line(place[:, thin], row[thin], foreground.shape)[place].any(axis=0)
-    lengths = np.sort((end - start)[straight])
-    if len(lengths) == 0:
-        return foreground
-    level = foreground[row, (start + end) // 2]
-    levels = np.sort(level[straight])
-    # longer or darker ones are where a stroke crosses, or lies on the line
-    straight &= end - start <= lengths[len(lengths) // 2] + 1
-    straight &= level * 2 <= levels[len(levels) // 2] * 3
-    return np.where(painted(foreground.shape, row[straight], start[straight], end[straight], 1) > 0, 0, foreground)
-
-
-def is_line(place: Values, row: Values, shape: tuple[int, ...]) -> Mask:
-    """Return, for each place at each slope, whether a line crosses the whole picture there, which no stroke does."""
-    height, width = shape
-    slope, column = np.divmod(np.arange((width + 2 * height) * (2 * STEEP + 1) + 2), width + 2 * height)
-    top = 2 * (column - 1) - height  # the column in row 0
-    bottom = top - (slope - STEEP) * height // 64
-    band = height // 12 + 1
-    line = np.ones(len(top), bool)
-    above, below = ((at < 4) | (at >= width - 4) for at in (top, bottom))  # where it has left by the side
-    nowhere = np.zeros(len(top), bool)
-    for rows, first, beyond in ((height, 0, nowhere), (band, 0, above), (band, height - band, below)):
-        counts = np.bincount(place[:, (row >= first) & (row < first + rows)].ravel(), minlength=len(line))
-        counts[1:-1] += counts[:-2] + counts[2:]
-        line &= (counts * 10 >= rows * 6) | beyond
-    return line
 
 
 def is_busy(foreground: Values) -> bool:
@@ -210,7 +215,8 @@ def one_digit(foreground: Values, top: int) -> Mask:
     """
     if is_busy(foreground):
         raise PictureError(NOT_ONE)
-    label = components(foreground > 0)
+    shape = np.array(foreground.shape)
+    label = np.where(foreground > 0, components(extreme(foreground > 0, int(max(shape) >= LARGE), np.logical_or)), 0)
     mass = np.bincount(label.ravel(), weights=foreground.ravel()).astype(np.int64)
     mass[np.bincount(label.ravel(), weights=(foreground * 2 >= top).ravel()) == 0] = 0
     if not mass.any():
@@ -218,6 +224,10 @@ def one_digit(foreground: Values, top: int) -> Mask:
     main = int(mass.argmax())
     heavy = np.flatnonzero(mass * 30 > mass[main])
     boxes = boxes_of(label)[heavy - 1]
+    touching = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == 1 - shape).any(axis=1)
+    stray = touching & (mass[heavy] * 5 < mass[main]) & ~touching[heavy == main]  # of something beyond the border
+    mass[heavy[stray]] = 0
+    heavy, boxes = heavy[~stray], boxes[~stray]
     if is_beside(boxes[heavy == main][0], boxes[mass[heavy] * 5 > mass[main]]).any():
         raise PictureError(SEVERAL)
     chosen = heavy == main
@@ -229,9 +239,10 @@ def one_digit(foreground: Values, top: int) -> Mask:
             break
         chosen |= near
     digit = np.isin(label, heavy[chosen])
-    if chosen.sum() > PARTS or int(mass[heavy[chosen]].sum()) * 2 < int(mass.sum()):
-        raise PictureError(NOT_ONE)
-    if int(outline(digit).sum()) > WINDING * longer_of(box):
+    others = int((mass * 150 > mass[main]).sum() - chosen.sum())
+    if others > OTHERS or int(mass[heavy[chosen]].sum()) * 5 < int(mass.sum()) * 4:
+        raise PictureError(SEVERAL)
+    if chosen.sum() > PARTS:
         raise PictureError(NOT_ONE)
     if longer_of(box) * 16 < max(foreground.shape):
         raise PictureError(TOO_SMALL)

@@ -143,6 +143,22 @@ def test_a_damaged_picture_is_refused(tmp_path: Path, kind: str) -> None:
         read_picture(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"<svg/>", "it is of no kind that Pillow reads"),
+        (b"\x89PNG\r\n\x1a\n......", "its header is damaged"),
+        (b"\xff\xd8\xff......", "its header is damaged"),
+    ],
+)
+def test_what_is_no_picture_is_told_in_words(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=rf"x\.png is not a picture that can be read \({why}\)\. Give a PNG"):
+        read_picture(path)
+
+
 def test_a_very_large_picture_is_read_without_a_word(tmp_path: Path) -> None:
     large = Image.new("1", (12_000, 12_000), 1)
     large.paste(0, (5_500, 3_000, 6_500, 9_000))

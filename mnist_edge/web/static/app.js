@@ -1,5 +1,6 @@
 // The page: files.json says what can be opened, the drawing goes through preprocessing into the chosen file.
 
+import { isKnown, UNKNOWN } from "./contract.js";
 import { drawingField } from "./draw.js";
 import { keep } from "./offline.js";
 import { greyOf, mnistLike, NoDigit } from "./picture.js";
@@ -64,8 +65,10 @@ async function predict() {
       const number = asked;
       const pixels = pixelsDrawn();
       try {
-        const shares = pixels && (await classify(pixels));
-        if (number === asked) show(pixels, shares);
+        let shares = pixels && (await classify(pixels));
+        if (number !== asked) continue;
+        if (shares && !isKnown(shares, chosen.file.contract)) [why, shares] = [UNKNOWN, null];
+        show(pixels, shares);
       } catch (error) {
         if (number === asked) throw error;
       }

@@ -16,3 +16,8 @@ export function toProbabilities(values, { scale, zero_point: zero }) {
 
 /** The shape of one call: a free batch is 1. */
 export const shapeOf = (tensor) => tensor.shape.map((size) => size ?? 1);
+
+/** Whether probabilities reach the file's threshold; below it, an image shows no digit. */
+export const isKnown = (shares, { threshold }) => threshold === null || Math.max(...shares) >= threshold;
+
+export const UNKNOWN = "no digit found: what stands out looks like none of the ten digits.";

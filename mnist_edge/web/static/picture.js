@@ -3,8 +3,8 @@
  * order; `segmentation.js` finds the digit. No dependencies; for browsers and for Node 18 or newer.
  */
 
-import { boxOf, count, cut, extreme, grid, largest, map, outline, padded, transposed } from "./raster.js";
-import { NoDigit, digitForeground } from "./segmentation.js";
+import { boxOf, count, cut, extreme, grid, largest, map, meanAround, outline, padded, runs, transposed } from "./raster.js";
+import { NOT_ONE, NoDigit, digitForeground } from "./segmentation.js";
 
 export { NoDigit };
 
@@ -13,6 +13,9 @@ const FIELD = 28;
 const FINE = 8; // pens are made usual at this many times MNIST's resolution
 const THIN = 12; // the usual width of strokes, in those pixels
 const THICK = 20;
+const WINDING = 17; // a digit's outline is at most half as many times its longer side; a texture's is longer
+const EVEN = 5; // radius over which a boxed digit's noise is evened out
+const STROKES = 5; // more lie side by side in no large part of a digit
 const FAINT = 64; // foreground under this is outside the box
 
 /**
@@ -50,7 +53,9 @@ export function mnistLike(grey, width, height) {
   if (!(width > 0 && height > 0) || grey.length !== width * height) {
     throw new RangeError(`${grey.length} grey pixels are not ${width} × ${height}.`);
   }
-  return centred(boxed(withUsualPen(boxed(digitForeground({ height, width, at: grey })))));
+  const digit = boxed(digitForeground({ height, width, at: grey }));
+  if (!isDrawn(digit)) throw new NoDigit(NOT_ONE);
+  return centred(boxed(withUsualPen(digit)));
 }
 
 /** Average areas so that the longer side is BOX at the fine resolution, keeping proportions; the darkest is 255. */
@@ -77,6 +82,18 @@ function averaged({ height, width, at }, count) {
     return sums[whole * width + x] * count + (part ? at[whole * width + x] * part : 0);
   };
   return grid(count, width, (y, x) => until(y + 1, x) - until(y, x));
+}
+
+/** Whether a boxed digit has no more area, outline and strokes side by side than digits have. */
+function isDrawn(digit) {
+  const solid = map(meanAround(digit, EVEN), (value) => +(value >= 128)); // noise makes a digit ragged too
+  const side = BOX * FINE;
+  const many = [solid, transposed(solid)].map((mask) => {
+    const strokes = new Float64Array(mask.height);
+    for (const [row] of runs(mask)) strokes[row] += 1;
+    return strokes.filter((number) => number >= STROKES).length * 5 > 2 * mask.height;
+  });
+  return count(solid) * 3 <= 2 * side * side && count(outline(solid)) * 2 <= WINDING * side && !many[0] && !many[1];
 }
 
 /** Make strokes wider or narrower where their mean width is outside what is usual in MNIST. */

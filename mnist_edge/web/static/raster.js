@@ -137,6 +137,9 @@ export function longerOf([top, left, bottom, right]) {
   return 1 - Math.min(top + bottom, left + right);
 }
 
+/** The rows of a picture from one to before another. */
+export const rows = ({ width, at }, first, end) => ({ height: end - first, width, at: at.slice(first * width, end * width) });
+
 /** The part of a picture within a box. */
 export function cut({ width, at }, [top, left, bottom, right]) {
   return grid(1 - bottom - top, 1 - right - left, (y, x) => at[(top + y) * width + left + x]);

@@ -4,51 +4,53 @@
  * tests/predict/test_picture.py holds it to that.
  */
 
-import { boxOf, components, count, cut, extreme, grid, inverted, longerOf, map, meanAround, measured, outline, runs, transposed } from "./raster.js";
+import { withoutLines } from "./lines.js";
+import { boxOf, components, count, cut, extreme, grid, inverted, longerOf, map, meanAround, measured, outline } from "./raster.js";
 
 const SIDE = 256; // a picture is reduced to this first
 const LEAST_CONTRAST = 40; // of 255, between foreground and background
-const STEEP = 19; // of 64 columns a row: how far from upright a line is taken for one
 const NOTHING = "no digit found: nothing stands out from the background, or it is very small.";
-const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
+export const NOT_ONE = "no digit found: nothing that stands out could be one digit.";
 const SEVERAL = "no digit found: more than one thing stands out. Cut the picture to one digit.";
 const TOO_SMALL = "no digit found: what stands out is too small to read.";
 const LARGE = 64; // the longer side from which a picture can have lines, blobs and noise; smaller ones are all digit
-const WINDING = 12; // a digit's outline is at most this many times its longer side; a texture's is longer
-const BUSY = 6; // the same for all that stands out, and the picture
-const PARTS = 4; // strokes that do not touch
+const BUSY = 6; // the outline of all that stands out is at most this many times the picture's longer side
+const OTHERS = 5; // small things beside the digit
+const NOISY = 7; // times a picture's longer side: a longer outline of what is dark is that of noise
+const PARTS = 6; // strokes that do not touch
 
 /** The foreground of the one digit in a grey picture: 0 background to 255 stroke, cut to the digit's box. */
 export function digitForeground(picture) {
   const grey = reduced(picture);
-  let smooth = grey;
-  let found;
-  for (const radius of Math.max(grey.height, grey.width) >= LARGE ? [1, 2, 3] : [0]) {
-    smooth = meanAround(smooth, radius);
-    found = standingOut(grey, smooth);
-    if (!isBusy(found.foreground)) break; // else smooth more: it may be noise
+  const large = Math.max(grey.height, grey.width) >= LARGE;
+  let smooth = meanAround(grey, +large);
+  const even = evenPaper(smooth);
+  let found = standingOut(grey, smooth, even);
+  for (const radius of large ? [2, 3] : []) {
+    if (!isBusy(found.foreground)) break;
+    smooth = meanAround(smooth, radius); // it may be noise
+    found = standingOut(grey, smooth, even);
   }
   const digit = oneDigit(found.foreground, found.top);
-  if (Math.max(grey.height, grey.width) >= LARGE && isSoft(found.sharp, digit)) throw new NoDigit(NOT_ONE);
+  if (large && isSoft(found.sharp, digit)) throw new NoDigit(NOT_ONE);
   const near = extreme(digit, 1, Math.max);
   return cut(map(found.sharp, (value, i) => (near.at[i] ? value : 0)), boxOf(digit));
 }
 
-/** The sharp foreground, the smooth one without lines, and the darkest level of the smooth one. */
-function standingOut(grey, smooth) {
+/** The sharp foreground, the smooth one without lines, and the darkest level of the smooth one; `even` is `evenPaper`'s. */
+function standingOut(grey, smooth, even) {
   const side = Math.max(grey.height, grey.width);
-  if (isLightOnDark(smooth)) [grey, smooth] = [inverted(grey), inverted(smooth)];
-  let [background, depth, foreground] = contrast(smooth);
-  if (borderShare(foreground) * 4 > 1) {
-    const other = contrast(inverted(smooth)); // a digit that fills its picture: what seemed background may be the stroke
-    if (borderShare(other[2]) < borderShare(foreground)) {
-      grey = inverted(grey);
-      [background, depth, foreground] = other;
-    }
+  let background, depth, foreground;
+  if (even ? even.dark : isLightOnDark(smooth)) [grey, smooth] = [inverted(grey), inverted(smooth)];
+  if (even) {
+    background = map(smooth, () => even.level);
+    depth = foreground = map(smooth, (value) => Math.floor((Math.max(even.level - value, 0) * 255) / Math.max(even.level, 64)));
+  } else {
+    [background, depth, foreground] = contrast(smooth);
   }
   if (side >= LARGE) {
     const level = Math.floor((darkest(foreground) + 1) / 2);
-    const bad = blobs(map(depth, (value) => +(value >= level)));
+    const bad = blobs(map(depth, (value) => +(value >= level)), even !== null);
     foreground = map(foreground, (value, i) => (bad.at[i] ? 0 : value));
   }
   let top = darkest(foreground);
@@ -63,6 +65,58 @@ function standingOut(grey, smooth) {
     return Math.floor((Math.min(Math.max(share, 0), top) * 255) / top);
   });
   return { sharp, foreground, top };
+}
+
+/** Whether the paper is dark, and its level with dark strokes on it; null where its light is not even. */
+function evenPaper(grey) {
+  const { height, width } = grey;
+  const side = Math.max(height, width);
+  const last = threshold(grey);
+  let strokes = map(grey, (value) => +(value <= last));
+  const inner = Math.floor(side / 16);
+  let share = frameShare(strokes, 0);
+  if (Math.abs(share - count(strokes) / (height * width)) * 2 > 1 && Math.min(height, width) > 2 * inner) {
+    share = frameShare(strokes, inner); // the border was a box's line, or the margin of a thick digit
+  }
+  const dark = share * 2 > 1;
+  if (dark) [grey, strokes] = [inverted(grey), map(strokes, (value) => 1 - value)];
+  const strong = count(strokes);
+  if (strong === 0 || strong === height * width || count(outline(strokes)) > NOISY * side) return null;
+  const [level, pen] = [0, 1].map((part) => middle(grey, strokes, part));
+  const radius = Math.floor(side >= 2 * LARGE ? side / 4 : side / 3);
+  const closed = extreme(extreme(grey, radius, Math.max), radius, Math.min);
+  const uneven = count(map(closed, (value) => +((level - value) * 5 > level - pen)));
+  return uneven * 100 > height * width ? null : { dark, level };
+}
+
+/** The median level of the pixels of one part of a mask. */
+function middle({ at }, mask, part) {
+  const levels = at.filter((_, i) => mask.at[i] === part).sort();
+  return levels[Math.ceil(levels.length / 2) - 1];
+}
+
+/** The share of a mask in the frame of pixels at some depth from the border. */
+function frameShare({ height, width, at }, depth) {
+  let count = 0;
+  for (let x = depth; x < width - depth; x++) count += at[depth * width + x] + at[(height - 1 - depth) * width + x];
+  for (let y = depth; y < height - depth; y++) count += at[y * width + depth] + at[(y + 1) * width - 1 - depth];
+  return count / (2 * (width + height) - 8 * depth);
+}
+
+/** The level that separates the two groups of levels best (Otsu, 1979): the darker group's last. */
+function threshold({ at }) {
+  const histogram = new Float64Array(256);
+  for (const value of at) histogram[value] += 1;
+  const all = at.reduce((sum, value) => sum + value, 0);
+  let [number, total, best, found] = [0, 0, -1, 0];
+  for (let level = 0; level < 256; level++) {
+    number += histogram[level];
+    total += histogram[level] * level;
+    const apart = all * number - total * at.length;
+    const between = (apart * apart) / Math.max(number * (at.length - number), 1);
+    if (between > best) [best, found] = [between, level];
+  }
+  return found;
 }
 
 /** Without what is a good deal fainter than the darkest. */
@@ -99,17 +153,6 @@ function contrast(grey) {
   return [background, depth, map(depth, (value, i) => (grey.at[i] * 12 < around.at[i] * 11 ? value : 0))];
 }
 
-/** Share of the border's pixels that hold at least half of the darkest foreground. */
-function borderShare(foreground) {
-  const { height, width, at } = foreground;
-  const least = Math.max(1, darkest(foreground));
-  const dark = (i) => +(at[i] * 2 >= least);
-  let count = 0;
-  for (let x = 0; x < width; x++) count += dark(x) + dark((height - 1) * width + x);
-  for (let y = 0; y < height; y++) count += dark(y * width) + dark((y + 1) * width - 1);
-  return count / (2 * (width + height));
-}
-
 /** The level that the darkest five hundredth of a picture reaches. */
 function darkest({ at }) {
   const histogram = new Float64Array(256);
@@ -121,7 +164,7 @@ function darkest({ at }) {
 }
 
 /** Find what is too compact for a stroke or cut off by the border: shadows, fingers, the table's edge. */
-function blobs(mask) {
+function blobs(mask, even) {
   const { height, width } = mask;
   const label = components(mask);
   const rim = outline(mask);
@@ -132,61 +175,15 @@ function blobs(mask) {
   });
   const bad = things.map(({ area, edge, touching, box }) => {
     if (area <= Math.floor(label.at.length / 500)) return 0;
-    const cutOff = touching * 10 > edge && longerOf(box) * 4 < Math.max(height, width) * 3;
-    return +(cutOff || area * 80 > (touching * 10 > edge ? 11 : 16) * longerOf(box) * edge);
+    const longer = longerOf(box);
+    if (even) {
+      const [tall, wide] = [1 - box[0] - box[2], 1 - box[1] - box[3]];
+      return +((touching * 4 > edge && tall * wide * 2 < height * width) || area * 5 > longer * edge);
+    }
+    const cutOff = touching * 10 > edge && longer * 4 < Math.max(height, width) * 3;
+    return +(cutOff || area * 80 > (touching * 10 > edge ? 11 : 16) * longer * edge);
   });
   return extreme(map(label, (number) => bad[number] ?? 0), 2, Math.max);
-}
-
-/** Take out the lines of ruled paper and what is left where they cross. */
-function withoutLines(background) {
-  let foreground = background; // where two lines lie side by side, once is not enough
-  for (let round = 0; round < 2; round++) foreground = transposed(withoutUprightLines(transposed(withoutUprightLines(foreground))));
-  if (foreground.at.every((value, i) => value === background.at[i])) return foreground;
-  const label = components(foreground);
-  const side = Math.max(foreground.height, foreground.width);
-  const small = measured(label, () => {}).map(({ box }) => longerOf(box) * 32 <= side);
-  return map(foreground, (value, i) => (label.at[i] && small[label.at[i]] ? 0 : value));
-}
-
-/** Take out what is thin and straight from the top to the bottom with few gaps, up to 16° from upright. */
-function withoutUprightLines(foreground) {
-  const { height, width } = foreground;
-  const thin = runs(foreground).filter(([, start, end]) => end - start <= Math.floor(Math.max(height, width) / 32));
-  const slopes = Array.from({ length: 2 * STEEP + 1 }, (_, i) => i - STEEP);
-  const place = ([row, start, end], slope) =>
-    Math.floor((start + end + 2 * height + Math.floor((row * slope) / 32)) / 4) + 1 + (width + 2 * height) * (slope + STEEP);
-  const line = isLine(thin.flatMap((run) => slopes.map((slope) => [run[0], place(run, slope)])), height, width);
-  const straight = thin.filter((run) => slopes.some((slope) => line[place(run, slope)]));
-  const length = ([, start, end]) => end - start;
-  const level = ([row, start, end]) => foreground.at[row * width + Math.floor((start + end) / 2)];
-  const middle = (value) => straight.map(value).sort((a, b) => a - b)[Math.floor(straight.length / 2)];
-  const [long, dark] = [middle(length), middle(level)];
-  const at = foreground.at.slice();
-  for (const run of straight) {
-    const [row, start, end] = run; // longer or darker ones are where a stroke crosses, or lies on the line
-    if (length(run) <= long + 1 && level(run) * 2 <= dark * 3) at.fill(0, row * width + start, row * width + end);
-  }
-  return { height, width, at };
-}
-
-/** Of each place, at all slopes, whether a line goes through the picture there: at both ends too; no stroke does. */
-function isLine(places, height, width) {
-  const stride = width + 2 * height;
-  const line = new Uint8Array(stride * (2 * STEEP + 1) + 2).fill(1);
-  const top = (i) => 2 * ((i % stride) - 1) - height; // the column in row 0
-  const bottom = (i) => top(i) - Math.floor(((Math.floor(i / stride) - STEEP) * height) / 64);
-  const band = Math.floor(height / 12) + 1;
-  for (const [rows, first, column] of [[height, 0], [band, 0, top], [band, height - band, bottom]]) {
-    const counts = new Float64Array(line.length);
-    for (const [row, place] of places) if (row >= first && row < first + rows) counts[place] += 1;
-    for (let i = 0; i < line.length; i++) {
-      const leftByTheSide = column && (column(i) < 4 || column(i) >= width - 4);
-      const near = (counts[i - 1] ?? 0) + counts[i] + (counts[i + 1] ?? 0);
-      if (near * 10 < rows * 6 && !leftByTheSide) line[i] = 0;
-    }
-  }
-  return line;
 }
 
 /** A picture that shows no digit; the message is the one that `mnist-edge predict` gives. */
@@ -201,14 +198,20 @@ function isBusy(foreground) {
 function oneDigit(foreground, top) {
   const side = Math.max(foreground.height, foreground.width);
   if (isBusy(foreground)) throw new NoDigit(NOT_ONE);
-  const label = components(foreground);
+  const grown = components(side >= LARGE ? extreme(map(foreground, (value) => +(value > 0)), 1, Math.max) : foreground);
+  const label = map(grown, (number, i) => (foreground.at[i] ? number : 0));
   const things = measured(label, (thing, i) => {
     thing.mass += foreground.at[i];
     thing.strong ||= foreground.at[i] * 2 >= top;
   }).map((thing) => ({ ...thing, mass: thing.strong ? thing.mass : 0 }));
-  const total = things.reduce((sum, { mass }) => sum + mass, 0);
-  if (total === 0) throw new NoDigit(NOTHING);
+  if (!things.some(({ mass }) => mass)) throw new NoDigit(NOTHING);
   const main = things.reduce((best, thing) => (thing.mass > best.mass ? thing : best));
+  const ends = [0, 0, 1 - foreground.height, 1 - foreground.width];
+  const touches = ({ box }) => box.some((end, i) => end === ends[i]);
+  for (const thing of touches(main) ? [] : things) { // of something beyond the border
+    if (touches(thing) && thing.mass * 30 > main.mass && thing.mass * 5 < main.mass) thing.mass = 0;
+  }
+  const total = things.reduce((sum, { mass }) => sum + mass, 0);
   const heavy = things.filter(({ mass }) => mass * 30 > main.mass);
   if (heavy.some(({ box, mass }) => mass * 5 > main.mass && isBeside(main.box, box))) throw new NoDigit(SEVERAL);
   const chosen = new Set([main]);
@@ -226,8 +229,9 @@ function oneDigit(foreground, top) {
   const kept = things.map((thing) => +chosen.has(thing));
   const digit = map(label, (number) => (number ? kept[number] : 0));
   const mass = [...chosen].reduce((sum, thing) => sum + thing.mass, 0);
-  if (chosen.size > PARTS || mass * 2 < total) throw new NoDigit(NOT_ONE);
-  if (count(outline(digit)) > WINDING * longerOf(box)) throw new NoDigit(NOT_ONE);
+  const others = things.filter((thing) => thing.mass * 150 > main.mass).length - chosen.size;
+  if (others > OTHERS || mass * 5 < total * 4) throw new NoDigit(SEVERAL);
+  if (chosen.size > PARTS) throw new NoDigit(NOT_ONE);
   if (longerOf(box) * 16 < side) throw new NoDigit(TOO_SMALL);
   if (side >= LARGE && isDash(box, foreground)) throw new NoDigit(NOT_ONE);
   return digit;
