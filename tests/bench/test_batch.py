@@ -14,9 +14,9 @@ from mnist_edge.export import export_folder
 from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import ExportPlan
 from mnist_edge.report import json as report_json
+from mnist_edge.report.bench_tables import bench_table
 from mnist_edge.report.html import render
 from mnist_edge.report.stored import BenchResults
-from mnist_edge.report.tables import bench_table
 from mnist_edge.verify.verify import verify
 
 
@@ -30,7 +30,7 @@ def test_a_file_of_batch_eight_is_measured_by_the_image_and_compared_with_its_li
     dataset = load_mnist()
     export_folder(load_inputs(folder, dataset), ExportPlan((("onnx", Precision.FLOAT32),)))
     export_folder(load_inputs(folder, dataset), ExportPlan((("onnx", Precision.INT8),), IOOptions(batch=8)))
-    report = bench(folder, BenchOptions(runs=25))
+    report = bench(folder, BenchOptions(runs=25, processes=1, starts=0))
     by_batch = {latency.batch: latency for latency in report.latencies}
     assert set(by_batch) == {1, 8}
     assert by_batch[8].per_image == by_batch[8].call.p50 / 8
