@@ -1,0 +1,1 @@
+"""Two model files compared: operators, inputs and outputs, weights, and what they compute."""
