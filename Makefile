@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= cnn
 INSTALLED := $(VENV)/.installed
 
-.PHONY: export test test-extra test-all fuzz lint clean
+.PHONY: export test test-extra test-all fuzz bench bench-all lint clean
 .DELETE_ON_ERROR:
 
 export: $(INSTALLED)
@@ -33,6 +33,23 @@ FUZZED ?= exports/mlp
 fuzz: $(INSTALLED)
 	[ -e $(FUZZED)/manifest.json ] || $(BIN)/mnist-edge export --model mlp --all
 	PYTHONPATH=tests $(BIN)/python benchmarks/fuzz.py $(FUZZED) --seconds $(SECONDS) --seed $(SEED)
+
+# What the docs say of times and sizes, measured on this machine, which should do nothing else: benchmarks/README.md.
+BENCH := $(BIN)/python benchmarks
+COMPARED := cnn mlp
+bench: $(INSTALLED)
+	for model in $(COMPARED); do [ -e exports/$$model/manifest.json ] || $(BIN)/mnist-edge export --model $$model || exit; done
+	for model in $(COMPARED) edge-small edge; do $(BENCH)/versus_converter_defaults.py latency --model $$model || exit; done
+	$(BENCH)/versus_converter_defaults.py export
+	$(BENCH)/runtimes.py
+	$(BENCH)/predict.py
+	$(BENCH)/installed.py
+	cat benchmarks/results/seeds.md
+
+# and what takes hours: every recipe trained with ten seeds, the edge networks with five
+bench-all: bench
+	$(BENCH)/seeds.py
+	$(BENCH)/edge.py seeds
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests python benchmarks/fuzz.py EXPORT_FOLDER [--seconds 120] [--seed 0] [--kinds onnx tflite] [--write]
 
-`--first NUMBER --cases 1` repeats a case, `--keep FOLDER` keeps the files that broke something, `--write` writes
-results/fuzz.json and .md. The cases are in tests/support/fuzz.py, the mutations in tests/support/mutations.py.
+`--first NUMBER --cases 1` repeats a case, `--keep FOLDER` keeps the files that broke something, `--workers 2` runs two
+at once, `--write` writes results/fuzz.json and .md. The cases are in tests/support/fuzz.py, the mutations in
+tests/support/mutations.py.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -24,7 +26,7 @@ from threading import Thread
 from figures import write
 from support.fuzz import chosen_seeds, mutated
 
-STUCK = 60  # seconds without a word from the process
+STUCK = 180  # seconds without a word from the process; importing TensorFlow takes many on a busy machine
 BROKEN = ("traceback", "crash", "hang", "memory")
 
 
@@ -37,6 +39,12 @@ class Tally:
     pristine: dict[str, bytes]
     cases: Counter[str] = field(default_factory=Counter)
     faults: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, folder: Path, copies: Path) -> "Tally":
+        """Return one with a copy of an export folder of its own, in the folder `copies`."""
+        here = Path(shutil.copytree(folder, copies / folder.name))
+        return cls(options, here, {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()})
 
     def restore(self) -> None:
         """Put every file of the folder back as it was."""
@@ -51,7 +59,13 @@ class Tally:
             keep.mkdir(parents=True, exist_ok=True)
             self.restore()
             _, source, content = mutated(number, self.options.seed, chosen_seeds(self.folder, self.options.kinds))
-            (keep / f"{number}-{source.place}").write_bytes(content)
+            (keep / f"{number}-{Path(source.place).name}").write_bytes(content)
+
+    def add(self, other: "Tally") -> None:
+        """Add what another one has counted."""
+        self.cases += other.cases
+        for kind, counts in other.faults.items():
+            self.faults[kind] += counts
 
     def table(self) -> str:
         """Return all of it as a Markdown table."""
@@ -75,12 +89,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="*", default=[])
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         folder = prepared(options.folder, Path(work))
-        tally = Tally(options, folder, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
-        supervise(options, tally)
+        tallies = [Tally.of(options, folder, Path(work) / str(worker)) for worker in range(options.workers)]
+        with ThreadPoolExecutor(options.workers) as pool:
+            list(pool.map(supervise, range(options.workers), tallies))
+        tally = tallies[0]
+        for other in tallies[1:]:
+            tally.add(other)
     print(tally.table())
     if options.write:
         rows = [{"file": kind, "cases": count, **tally.faults[kind]} for kind, count in sorted(tally.cases.items())]
@@ -96,12 +115,14 @@ def prepared(folder: Path, work: Path) -> Path:
     return here
 
 
-def supervise(options: argparse.Namespace, tally: Tally) -> None:
-    """Run cases in one process after another; one that crashes or hangs costs its own case alone."""
-    number, end, last = options.first, time.monotonic() + options.seconds, options.first + options.cases
+def supervise(worker: int, tally: Tally) -> None:
+    """Run a worker's share of the cases in one process after another; one that crashes or hangs costs its own alone."""
+    options = tally.options
+    step, end, last = options.workers, time.monotonic() + options.seconds, options.first + options.cases
+    number = options.first + worker
     while time.monotonic() < end and number < last:
         words = [sys.executable, "-m", "support.fuzz", str(tally.folder), "--seed", str(options.seed)]
-        words += ["--first", str(number), "--cases", str(last - number)]
+        words += ["--first", str(number), "--last", str(last), "--step", str(step)]
         words += ["--seconds", str(max(1.0, end - time.monotonic())), "--kinds", *options.kinds]
         process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
@@ -112,14 +133,14 @@ def supervise(options: argparse.Namespace, tally: Tally) -> None:
                 running = int(line.split()[1])
                 continue
             done, kind, fault = json.loads(line)
-            running, number = None, done + 1
+            running, number = None, done + step
             tally.cases[kind] += 1
             if fault:
                 tally.tell(done, kind, fault)
         if running is not None:
             ended = "hang" if process.returncode == -signal.SIGKILL else f"crash {process.returncode}"
             tally.tell(running, "unknown", ended)
-            number = running + 1
+            number = running + step
         elif process.returncode:
             sys.exit(f"the process that runs the cases failed (exit code {process.returncode})")
         tally.restore()

@@ -1,4 +1,4 @@
-"""Train every recipe with seeds 0–9, export it at every precision, and verify each file over all test images.
+"""Train each notebook's recipe with seeds 0–9, export it at every precision, and verify each file over all test images.
 
     python benchmarks/seeds.py [--seeds 10] [--keep FOLDER]
 
@@ -23,7 +23,8 @@ from mnist_edge.export.inputs import load_inputs
 from mnist_edge.export.plan import plan_export
 from mnist_edge.formats import runtime_versions
 from mnist_edge.training import store, trainer
-from mnist_edge.training.recipes import RECIPES, Recipe
+from mnist_edge.training.notebooks import NOTEBOOKS
+from mnist_edge.training.recipe import Recipe
 from mnist_edge.verify.tolerances import figure
 from mnist_edge.verify.verify import verify
 
@@ -63,7 +64,7 @@ def recipes_table(rows: list[dict[str, Any]]) -> str:
     int8 = [name for name in rows[0]["files"] if name.endswith(" int8")]
     heads += [f"{name}: worst drop, most flips, largest margin" for name in int8]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for recipe in RECIPES.values():
+    for recipe in NOTEBOOKS.values():
         mine = [row for row in rows if row["recipe"] == recipe.name]
         accuracies = [row["accuracy"] for row in mine]
         spread = f"{statistics.mean(accuracies):.4f} ± {statistics.stdev(accuracies):.4f}"
@@ -103,7 +104,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(options.seeds):
-            for recipe in RECIPES.values():
+            for recipe in NOTEBOOKS.values():
                 rows.append(measure(recipe, seed, dataset, options.keep or Path(scratch)))
                 print(seed, recipe.name, "PASS" if rows[-1]["good"] else "FAIL", flush=True)
     content = {"dataset": dataset.name, "versions": runtime_versions(), "rows": rows}

@@ -1,8 +1,10 @@
-"""Our files of `cnn` beside the naive ones: latency of the whole call, and the time of exporting.
+"""Our files of a recipe beside the naive ones: latency of the whole call, and the time of exporting.
 
-    python benchmarks/versus_converter_defaults.py latency     (writes results/latency.json with raw samples, and
-    results/latency.md) python benchmarks/versus_converter_defaults.py export      (writes results/export_time.json and
-    results/export_time.md)
+    python benchmarks/versus_converter_defaults.py latency [--model cnn]
+    python benchmarks/versus_converter_defaults.py export [--model cnn]
+
+They write results/latency.json, with raw samples, and results/latency.md; results/export_time.json and .md. Of another
+recipe than `cnn` the names end in its own: results/latency_mlp.json.
 
 "Naive" is what the converters' documentation tells a user to type: `TFLiteConverter.from_keras_model` with a
 representative dataset and int8 ends; tf2onnx with a dynamic batch, then `quantize_static` with its defaults. All calls
@@ -11,6 +13,7 @@ arithmetic is part of the call: dividing by 255, and for TFLite quantizing and d
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -159,10 +162,10 @@ def onnx_call(path: Path, naive: bool) -> Callable[[Any], Any]:
     return lambda image: session.run(None, {name: image.reshape(1, 1, 28, 28)})[0]
 
 
-def latency() -> None:
-    """Measure our int8 and float32 files beside the naive int8 ones."""
-    export_ours()
-    ours = ROOT / "exports" / "cnn"
+def latency(recipe: str) -> None:
+    """Measure our int8 files beside the naive ones."""
+    export_ours(recipe)
+    ours = exports_of(recipe) / recipe
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = calibration(folder)
@@ -172,9 +175,9 @@ def latency() -> None:
                 run(command)
         functions = {
             "ONNX int8, naive": onnx_call(folder / "int8.onnx", naive=True),
-            "ONNX int8, ours": onnx_call(ours / "cnn-int8.onnx", naive=False),
+            "ONNX int8, ours": onnx_call(ours / f"{recipe}-int8.onnx", naive=False),
             "TFLite int8, naive": naive_tflite(folder / "int8.tflite"),
-            "TFLite int8, ours": ours_tflite(ours / "cnn-int8.tflite"),
+            "TFLite int8, ours": ours_tflite(ours / f"{recipe}-int8.tflite"),
         }
         test = data.load_mnist().test
         right = {
@@ -196,40 +199,61 @@ def latency() -> None:
         lines.append(f"| {name} | {np.median(samples[name]) / 1000:.1f} | {right[name] * 1000:.0f} | {against} |")
     samples_ns = {name: values.tolist() for name, values in samples.items()}
     content = {"versions": runtime_versions(), "right": right, "samples_ns": samples_ns}
-    write("latency", content, "\n".join(lines) + "\n")
+    write(_named("latency", recipe), content, "\n".join(lines) + "\n")
 
 
 def _first(test: data.Digits) -> tuple[Any, Any]:
     return test.images[:1000], test.labels[:1000]
 
 
-def export_ours() -> float:
+def exports_of(recipe: str) -> Path:
+    """Return the folder of exports; what git keeps is copied first, so that nothing is added to it."""
+    committed = ROOT / "exports" / recipe
+    if not (committed / "README.md").is_file():
+        return ROOT / "exports"
+    folder = ROOT / "build" / "versus" / recipe
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("model.keras", "training.json"):
+        if not (folder / name).is_file():
+            shutil.copy(committed / name, folder)
+    return folder.parent
+
+
+def export_ours(recipe: str) -> float:
     """Run our export of every precision and give its seconds; the model is there already."""
-    run([sys.executable, "-m", "mnist_edge", "export", "--out", str(ROOT / "exports")])
-    return run([sys.executable, "-m", "mnist_edge", "export", "--all", "--out", str(ROOT / "exports")])
+    command = [sys.executable, "-m", "mnist_edge", "export", "--model", recipe, "--out", str(exports_of(recipe))]
+    run(command)
+    return run([*command, "--all"])
 
 
-def export() -> None:
+def _named(result: str, recipe: str) -> str:
+    return result if recipe == "cnn" else f"{result}_{recipe.replace('-', '_')}"
+
+
+def export(recipe: str) -> None:
     """Time `mnist-edge export --all` beside the peers' commands, three times in turns."""
-    export_ours()
+    export_ours(recipe)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = calibration(folder)
         for _ in range(3):
-            ours = run([sys.executable, "-m", "mnist_edge", "export", "--all", "--out", str(ROOT / "exports")])
-            theirs = [run(command) for command in peers(ROOT / "exports" / "cnn" / "model.keras", folder, images)]
+            out = exports_of(recipe)
+            ours = run([sys.executable, "-m", "mnist_edge", "export", "--all", "--model", recipe, "--out", str(out)])
+            theirs = [run(command) for command in peers(out / recipe / "model.keras", folder, images)]
             rows.append({"ours_s": ours, "peers_s": theirs})
     lines = ["| | seconds, three runs |", "|---|---|"]
     lines.append("| `mnist-edge export --all`, 9 files | " + ", ".join(f"{row['ours_s']:.1f}" for row in rows) + " |")
     peers_s = [sum(row["peers_s"]) for row in rows]
     lines.append("| the peers' 10 commands, 9 files | " + ", ".join(f"{seconds:.1f}" for seconds in peers_s) + " |")
     lines.append(f"| ratio | {ratio([row['ours_s'] for row in rows], peers_s)} |")
-    write("export_time", {"versions": runtime_versions(), "rows": rows}, "\n".join(lines) + "\n")
+    write(_named("export_time", recipe), {"versions": runtime_versions(), "rows": rows}, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
     require_keras("this benchmark")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["latency", "export"])
-    {"latency": latency, "export": export}[parser.parse_args().what]()
+    parser.add_argument("--model", default="cnn", help="a name of mnist-edge models")
+    options = parser.parse_args()
+    {"latency": latency, "export": export}[options.what](options.model)
