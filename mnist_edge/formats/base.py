@@ -1,56 +1,31 @@
-"""What a file format has to offer: the base class `Format`, and what its methods take."""
+"""What a file format has to offer: the base class `Format`."""
+
+from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from mnist_edge.core.contract import Contract, IOOptions, Precision
-from mnist_edge.core.errors import ArtifactError, UnsupportedPrecision
+from mnist_edge.core.contract import Precision
+from mnist_edge.core.errors import ArtifactError, MissingRuntime, UnsupportedPrecision
 from mnist_edge.core.reading import MEGABYTE
-from mnist_edge.core.system import RuntimePackages
-from mnist_edge.formats.inspection import Description, Footprint, Trace
-from mnist_edge.formats.runner import Images, Runner
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-@dataclass(frozen=True)
-class Quantization:
-    """How weights and activations are quantized.
-
-    `method` is one of the format's calibration `methods`; `float_layers` are the positions, from 0, of layers that stay
-    in float, counted among those that have weights.
-    """
-
-    method: str = "minmax"
-    per_channel: bool = True
-    float_layers: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class TuningResult:
-    """The chosen quantization, and all that were tried with their accuracy drops and, if measured, times."""
-
-    quantization: Quantization
-    tried: tuple[dict[str, Any], ...]
+    from mnist_edge.core.contract import Contract, IOOptions
+    from mnist_edge.core.system import RuntimePackages
+    from mnist_edge.formats.inspection import Description, Footprint, OperatorTime, Trace
+    from mnist_edge.formats.request import Request
+    from mnist_edge.formats.runner import Images, Runner
+    from mnist_edge.formats.weights import Layer
 
 
 MOST_BYTES = 200 * MEGABYTE
 """The limit of a model file, and of what is packed in it."""
 INTEGER = (Precision.INT8, Precision.INT16X8)
 """The precisions in which activations are integers too."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `export` is asked for. `calibration` is the representative dataset, uint8 `[N, 28, 28]`."""
-
-    precision: Precision
-    calibration: Images
-    metadata: dict[str, str]
-    io: IOOptions = field(default_factory=IOOptions)
-    quantization: Quantization = field(default_factory=Quantization)
 
 
 class Platform(Protocol):
@@ -91,8 +66,13 @@ class Format(ABC):
     """The packages whose versions decide what `export` writes and `open` computes."""
     runtime: ClassVar[RuntimePackages | None] = None
     """What a board installs to run these files; None where no board can."""
-    variants: ClassVar[tuple[str, ...]] = ()
-    """Other ways in which the runtime can compute the same file, which `open` takes by these names."""
+    variants: ClassVar[Mapping[str, str]] = {}
+    """Other ways in which the runtime can compute the same file, which `open` takes by these names.
+
+    The text says what is known to be wrong where only so Keras's answers come; it may be empty.
+    """
+    other_runtimes: ClassVar[tuple[str, ...]] = ()
+    """Those of `variants` that are another runtime: each has a first look of its own, which `open` takes."""
     platform: ClassVar[Platform | None] = None
     """The other kind of machine that its files are for; None where they are for any."""
 
@@ -104,6 +84,10 @@ class Format(ABC):
     @abstractmethod
     def missing(self) -> str | None:
         """Return what has to be installed before `open` works; None where it works."""
+
+    def missing_variant(self, name: str) -> str | None:
+        """Return what has to be installed before `open` takes this variant; None where it does."""
+        return self.missing()
 
     @abstractmethod
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
@@ -156,8 +140,24 @@ class Format(ABC):
         """
         raise ArtifactError(f"{path}: there is nothing to show of a {self.suffix} file.")
 
+    def layers(self, path: Path) -> tuple[Layer, ...]:
+        """Return the operators of any file of this format that have weights, in the order of execution.
+
+        Raises:
+            ArtifactError: it cannot be read, or its weights cannot be shown.
+            MissingRuntime: the package that reads it is not installed.
+        """
+        raise ArtifactError(f"{path}: the weights of a {self.suffix} file cannot be compared.")
+
     def scan(self, path: Path) -> None:  # noqa: B027  # most formats have nothing to do here
         """Read what native code other than the runtime reads in a file; nothing for a format that has no such code."""
+
+    def input_range(self, path: Path) -> tuple[float, float] | None:
+        """Return the lowest and highest number that a quantized file tells apart in its float input.
+
+        None where the input is quantized before, or not at all, and where that cannot be seen here.
+        """
+        return None
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run a file operator by operator over uint8 `[N, 28, 28]`, which need not give its usual outputs bit by bit.
@@ -167,3 +167,12 @@ class Format(ABC):
             MissingRuntime: a package that this needs is not installed.
         """
         raise ArtifactError(f"{path}: a {self.suffix} file cannot be run operator by operator.")
+
+    def operator_times(self, path: Path, images: Images, threads: int) -> tuple[OperatorTime, ...]:
+        """Return the time of each operator over uint8 `[N, 28, 28]`, the slowest first.
+
+        Raises:
+            ArtifactError: it does not run.
+            MissingRuntime: the runtime has no profiler that Python can ask.
+        """
+        raise MissingRuntime(f"the runtime of {self.suffix} files has no profiler that Python can ask")

@@ -29,12 +29,10 @@ MEMORY, MEMORY_A_CORE, MEMORY_A_BYTE = 512 * MIB, 16 * MIB, 10  # beyond what th
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "ailed to allocate memory", "MemoryError", "more memory than")
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 """The environment variables that the process gets; others may be secrets, or change how Python starts."""
-CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from mnist_edge.formats.first_look import child; child()"
-)
 SCAN = "scan"
+_in_child = False
 Answer = dict[str, tuple[str, str] | None]
-"""The error of each step that failed, by its class and text; None where it is none of ours."""
+"""The error of each step that failed, by its class and text; None where the parent meets it too."""
 
 
 def first_look(path: Path, file_format: Format, sha256: str | None = None, step: str = "open") -> None:
@@ -44,17 +42,20 @@ def first_look(path: Path, file_format: Format, sha256: str | None = None, step:
         path: the file; where there is none, its opener says so.
         file_format: its format.
         sha256: of the file, where it has been computed.
-        step: what is to be done with it, `open`, `describe` or `scan`; the errors of the others are no matter.
+        step: what is to be done, `open`, `describe`, `layers`, `scan`, or to open it in one of the format's
+            `other_runtimes`; the errors of the others are no matter.
 
     Raises:
         ArtifactError: it crashes its runtime, does not end, needs more memory than the limit, or cannot be opened.
     """
-    if not path.is_file() or (step == "open" and file_format.missing()):
+    other_runtime = step in file_format.other_runtimes
+    missing = file_format.missing_variant(step) if other_runtime else step == "open" and file_format.missing()
+    if _in_child or not path.is_file() or missing:
         return
     check_file_size(ArtifactError, path, MOST_BYTES)
     key = _key(file_format, sha256 or sha256_of(path))
-    scanned = f"{key}-{SCAN}"
-    if known_files.is_known(key) or (step == SCAN and known_files.is_known(scanned)):
+    own = f"{key}-{step}"
+    if known_files.is_known(own if other_runtime else key) or (step == SCAN and known_files.is_known(own)):
         return
     answer = _ask_child(path, file_format, step)
     if answer is None:
@@ -62,8 +63,8 @@ def first_look(path: Path, file_format: Format, sha256: str | None = None, step:
     for name in ("memory", step):
         if (error := answer.get(name)) is not None:
             raise _error(*error)
-    if step == SCAN:
-        known_files.remember(scanned)
+    if other_runtime or step == SCAN:
+        known_files.remember(own)
     elif "open" not in answer:
         known_files.remember(key)
 
@@ -85,16 +86,12 @@ def _key(file_format: Format, sha256: str) -> str:
 def _ask_child(path: Path, file_format: Format, step: str) -> Answer | None:
     """Return the errors that the child met; None where no child can start. Raises ArtifactError where it died."""
     import errno
-    import signal
     import subprocess
 
-    from mnist_edge.core.children import for_child
+    from mnist_edge.core.children import for_child, python_command
 
-    search_path = json.dumps([place for place in sys.path if place])
-    command = [sys.executable, "-P", "-c", CODE, search_path, file_format.name, str(path), step]
+    command = python_command(__name__, "child", file_format.name, str(path), step)
     environment = {name: os.environ[name] for name in KEPT if name in os.environ} | for_child()
-    seconds = SECONDS + _more_seconds(path)
-    endless = f"{path}: the runtime does not come to an end on it (limit {seconds} s)."
     try:
         done = subprocess.run(
             command,
@@ -104,24 +101,26 @@ def _ask_child(path: Path, file_format: Format, step: str) -> Answer | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             check=False,
-            timeout=START_SECONDS + seconds,
+            timeout=START_SECONDS + _seconds(path),
         )
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
         return None  # under user-mode emulation no child can start; the emulator is a process of its own already
     except subprocess.TimeoutExpired as error:
-        raise ArtifactError(endless) from error
-    if done.returncode < 0:
+        raise ArtifactError(_endless(path)) from error
+    return read_answer(path, done.returncode, done.stdout)
+
+
+def read_answer(path: Path, code: int, answer: bytes) -> Answer:
+    """Return what the child wrote. Raises ArtifactError where a signal ended it (`code` below 0), or it wrote none."""
+    if code < 0:
+        import signal
+
         known = {item.value: item.name for item in signal.Signals}
-        name = known.get(-done.returncode, f"signal {-done.returncode}")
+        name = known.get(-code, f"signal {-code}")
         out_of_time = name in ("SIGALRM", "SIGXCPU")
-        raise ArtifactError(endless if out_of_time else f"{path}: the runtime crashes on it ({name}).")
-    return _read_answer(path, done.returncode, done.stdout)
-
-
-def _read_answer(path: Path, code: int, answer: bytes) -> Answer:
-    """Return what the child wrote. Raises ArtifactError where that is no answer."""
+        raise ArtifactError(_endless(path) if out_of_time else f"{path}: the runtime crashes on it ({name}).")
     try:
         if code == 0:
             return {step: error and (str(error[0]), str(error[1])) for step, error in json.loads(answer).items()}
@@ -137,23 +136,37 @@ def _error(kind: str, text: str) -> ArtifactError:
     return raised(text)
 
 
+def _endless(path: Path) -> str:
+    return f"{path}: the runtime does not come to an end on it (limit {_seconds(path)} s)."
+
+
+def _seconds(path: Path) -> int:
+    """Return the limit on the time of a step; where more wants to run than there are cores, each takes longer."""
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 1
+    return int(SECONDS * max(1, busy)) + _more_seconds(path)
+
+
 def _more_seconds(path: Path) -> int:
     return path.stat().st_size // BYTES_A_SECOND
 
 
 def child() -> None:
     """Open, run, trace and describe the file of the command line, or scan it, and print the errors that were met."""
-    from mnist_edge.core.children import end_with_parent
-
-    end_with_parent()
+    global _in_child
+    _in_child = True
     name, path, step = sys.argv[2], Path(sys.argv[3]), sys.argv[4]
     answer = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # runtimes print
 
-    from mnist_edge.formats import FORMATS
+    from mnist_edge.formats import format_named
 
-    look = _scan if step == SCAN else _look
-    os.write(answer, json.dumps(look(path, FORMATS[name])).encode())
+    file_format = format_named(name)
+    assert file_format is not None, name
+    if step in file_format.other_runtimes:
+        errors_met = _look_in(path, file_format, step)
+    else:
+        errors_met = (_scan if step == SCAN else _look)(path, file_format)
+    os.write(answer, json.dumps(errors_met).encode())
 
 
 def _look(path: Path, file_format: Format) -> Answer:
@@ -161,28 +174,58 @@ def _look(path: Path, file_format: Format) -> Answer:
     from contextlib import suppress
     from functools import partial
 
-    import numpy as np
-
     with suppress(Exception):
-        file_format.open(path.with_name(f"none-{os.getpid()}{file_format.suffix}"))  # imports the runtime, untimed
+        file_format.open(_nothing(path))  # imports the runtime, untimed
     _limit_memory(path)
-    images = np.stack([np.eye(28) * 255, np.zeros((28, 28)), np.arange(784).reshape(28, 28) / 4]).astype(np.uint8)
+    images = _images()
     answer: Answer = {}
     _step(answer, "open", path, partial(_run, path, file_format, images))
     for variant in file_format.variants:
-        _step(answer, variant, path, partial(_run, path, file_format, images, variant=variant))
+        if variant not in file_format.other_runtimes:
+            _step(answer, variant, path, partial(_run, path, file_format, images, variant=variant))
     _step(answer, "2 threads", path, partial(_run, path, file_format, images, threads=2, batch=ANY))
     _step(answer, "trace", path, lambda: file_format.trace(path, images))
     _step(answer, "describe", path, lambda: file_format.describe(path))
+    _step(answer, "layers", path, lambda: file_format.layers(path))
     return answer
+
+
+def _look_in(path: Path, file_format: Format, variant: str) -> Answer:
+    """Return the errors of running a file in another runtime."""
+    from contextlib import suppress
+    from functools import partial
+
+    with suppress(Exception):
+        file_format.open(_nothing(path), variant=variant)  # imports the runtime, untimed
+    _limit_memory(path)
+    answer: Answer = {}
+    run = partial(_run, path, file_format, _images(), variant=variant)
+    _step(answer, variant, path, run)
+    _step(answer, "2 threads", path, partial(run, threads=2, batch=ANY))  # a crash counts, another error does not
+    return answer
+
+
+def _images() -> Images:
+    import numpy as np
+
+    return np.stack([np.eye(28) * 255, np.zeros((28, 28)), np.arange(784).reshape(28, 28) / 4]).astype(np.uint8)
 
 
 def _scan(path: Path, file_format: Format) -> Answer:
     """Return the error of reading a file without its runtime."""
+    from contextlib import suppress
+
+    with suppress(Exception):
+        file_format.scan(_nothing(path))  # imports what reads it, untimed
     _limit_memory(path)
     answer: Answer = {}
     _step(answer, SCAN, path, lambda: file_format.scan(path))
     return answer
+
+
+def _nothing(path: Path) -> Path:
+    """Return a path beside a file at which there is nothing."""
+    return path.with_name(f"none-{os.getpid()}{path.suffix}")
 
 
 def _run(path: Path, file_format: Format, images: Images, **options: Any) -> None:
@@ -196,7 +239,7 @@ def _step(answer: Answer, name: str, path: Path, action: Callable[[], object]) -
     try:
         action()
     except (MissingRuntime, CustomCodeNeeded):
-        return  # the parent may have been given the code, and says what is missing
+        answer[name] = None  # the parent may have been given the code, and says what is missing
     except Exception as error:  # noqa: BLE001  # those that are not ours the parent meets again: bugs have to show
         answer[name] = (type(error).__name__, str(error)) if isinstance(error, MnistEdgeError) else None
         if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
@@ -230,13 +273,12 @@ def _limit_time(path: Path) -> None:
         import signal
     except ImportError:
         return  # not a POSIX system; the parent ends it
-    more = _more_seconds(path)
     for number in (signal.SIGALRM, signal.SIGXCPU):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGXCPU})
-    signal.setitimer(signal.ITIMER_REAL, SECONDS + more)
+    signal.setitimer(signal.ITIMER_REAL, _seconds(path))
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    _lower(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + 1 + CPU_SECONDS + more)
+    _lower(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + 1 + CPU_SECONDS + _more_seconds(path))
 
 
 def _lower(kind: int, limit: int) -> None:

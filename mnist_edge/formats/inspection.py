@@ -24,6 +24,15 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class OperatorTime:
+    """What an operator takes a call in microseconds, as the runtime's own profiler tells."""
+
+    name: str
+    kind: str
+    microseconds: float
+
+
+@dataclass(frozen=True)
 class RuntimeOperators:
     """The kinds of operators that a runtime runs: in integers, in float, and those that only move data."""
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.text import flat, one_line
-from mnist_edge.formats.inspection import tensor_text
 
 CHUNK = 500  # images that are converted at once
 MOST_BATCH = 10_000  # images a call
@@ -62,6 +61,11 @@ class BatchRunner(ABC):
         self._raw = dtype == np.uint8 and np.array_equal(self._table, np.arange(256))
         self._scale, self._zero_point = np.float32(sink.scale or 0), np.float32(sink.zero_point or 0)
         self._logits = sink.name == "logits"
+        self._numbers = 10 * self.batch
+        self._plain = sink.dtype == "float32" and not self._scale and not self._logits
+        # of 256 numbers looking them up takes a fraction of computing with ten
+        every = np.arange(256, dtype=np.uint8).view(sink.dtype) if np.dtype(sink.dtype).itemsize == 1 else None
+        self._real = None if every is None or not self._scale else self._dequantized(every)
 
     @abstractmethod
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -75,27 +79,38 @@ class BatchRunner(ABC):
         many = CHUNK * self.batch
         for start in range(0, len(images), many):
             part = images[start : start + many]
-            yield from (part if self._raw else self._table[part]).reshape(-1, *self._shape)
+            yield from (part if self._raw else self._table.take(part)).reshape(-1, *self._shape)
 
     def run(self, images: Images) -> Probabilities:
         """Return float32 probabilities `[N, 10]` for uint8 `[N, 28, 28]`."""
         if len(images) == self.batch:  # one call, as an app makes it
-            outputs = self._rows(self._call((images if self._raw else self._table[images]).reshape(self._shape)))
-        else:
-            outputs = np.empty((-(-len(images) // self.batch), self.batch, 10), np.float32)
-            for index, pixels in enumerate(self.parts(images)):
-                outputs[index] = self._rows(self._call(pixels))
-            outputs = outputs.reshape(-1, 10)[: len(images)]
-        if self._scale:
-            with np.errstate(over="ignore", invalid="ignore"):
-                outputs = (outputs - self._zero_point) * self._scale
-        return softmax(outputs) if self._logits else outputs
+            pixels = images if self._raw else self._table.take(images)
+            outputs = self._rows(self._call(pixels.reshape(self._shape)))
+            return outputs if self._plain else self._finished(outputs)
+        stored = np.empty((-(-len(images) // self.batch), self.batch, 10), self.io_specs[1].dtype)
+        for index, pixels in enumerate(self.parts(images)):
+            stored[index] = self._rows(self._call(pixels))
+        return self._finished(stored.reshape(-1, 10)[: len(images)])
 
     def _rows(self, output: NDArray[Any]) -> NDArray[Any]:
         """Return the output tensor of a call as `[batch, 10]`. Raises ArtifactError where it is of another size."""
-        if output.size != 10 * self.batch:
+        if output.size != self._numbers:
             raise ArtifactError(f"{self._path} does not run: it gives {list(output.shape)} for {self.batch} images.")
         return output.reshape(-1, 10)
+
+    def _finished(self, outputs: NDArray[Any]) -> Probabilities:
+        """Return the probabilities `[N, 10]` that a file's own numbers stand for."""
+        if self._real is not None:
+            outputs = self._real.take(outputs.view(np.uint8))
+        elif self._scale:
+            outputs = self._dequantized(outputs)
+        outputs = outputs.astype(np.float32, copy=False)
+        return softmax(outputs) if self._logits else outputs
+
+    def _dequantized(self, stored: NDArray[Any]) -> Probabilities:
+        """Return the real numbers of quantized ones, as float32."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((stored.astype(np.float32) - self._zero_point) * self._scale, np.float32)
 
     def __enter__(self) -> Self:
         return self
@@ -120,8 +135,8 @@ def takes_batches(open_file: Callable[[], Runner]) -> bool:
 def softmax(logits: Probabilities) -> Probabilities:
     """Return Softmax over the last axis of float32 `[N, 10]`; NaN where a logit is not finite."""
     with np.errstate(invalid="ignore"):
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        powers = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        return np.asarray(powers / np.add.reduce(powers, axis=1, keepdims=True), np.float32)
 
 
 def pixel_table(dtype: np.dtype[Any], scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:
@@ -154,6 +169,8 @@ def check_io(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorS
         if (inputs[0].shape[0] or 1) > MOST_BATCH:
             raise ArtifactError(f"{path} takes {inputs[0].shape[0]:,} images a call, and the limit is {MOST_BATCH:,}.")
         return inputs[0], outputs[0]
+    from mnist_edge.formats.inspection import tensor_text
+
     takes, gives = (one_line(", ".join(map(tensor_text, specs))) or "nothing" for specs in (inputs, outputs))
     raise ArtifactError(f"{path} takes {takes} and gives {gives}: not one 28×28 image in, ten probabilities out.")
 

@@ -1,6 +1,7 @@
 """A file that is not known here is opened in a process of its own first: it may crash its runtime, or never end."""
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -117,6 +118,12 @@ def test_a_file_that_crashes_its_runtime_ends_in_one_line(crashing: Path, run: R
 def test_a_file_that_never_ends_is_not_opened(endless: Path) -> None:
     with pytest.raises(ArtifactError, match="does not come to an end"):
         predict(IMAGE, endless)
+
+
+def test_a_busy_machine_has_more_time(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for load, seconds in ((0.0, 6), (3.0 * (os.cpu_count() or 1), 18)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert first_look._seconds(endless) == seconds
 
 
 def test_a_file_that_takes_all_memory_is_not_opened(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_what_really_runs_in_int8(exports: Path) -> None:
     assert tflite is not None
     assert tflite.int8 == ("CONV_2D", "MAX_POOL_2D", "FULLY_CONNECTED", "FULLY_CONNECTED")
     assert tflite.other == ("SOFTMAX",)
-    assert tflite.note == "XNNPACK runs 7 of 8"
+    assert tflite.note == "XNNPACK runs 6 of 7"
     float32 = FORMATS["onnx"].describe(exports / "cnn" / "cnn-float32.onnx").runtime_operators
     assert float32 is not None
     assert float32.int8 == ()

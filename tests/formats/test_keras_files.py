@@ -1,6 +1,9 @@
 """Keras models in every form in which people have them: HDF5, .keras, SavedModel, with layers of their own."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +12,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from support.commands import Run
+from support.commands import ROOT, Run
 
-from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded
+from mnist_edge.core.contract import Precision
+from mnist_edge.core.errors import ArtifactError, ConversionError, CustomCodeNeeded
 from mnist_edge.core.optional import require_keras
+from mnist_edge.formats import FORMATS
 from mnist_edge.formats.keras.files import digest, load_any
 from mnist_edge.formats.keras.model import load_model
+from mnist_edge.formats.request import Request
 from mnist_edge.training.store import weights_digest
 
 IMAGES = np.random.default_rng(0).random((3, 28, 28, 1), np.float32)
@@ -186,6 +192,34 @@ def test_a_saved_model_with_two_outputs_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ArtifactError, match="has 1 inputs and 2 outputs, not one of each"):
         load_any(tmp_path / "x")
+
+
+IN_ANOTHER_PROCESS = """
+import sys, numpy as np
+from pathlib import Path
+from mnist_edge.formats.keras.model import load_model
+np.save(sys.argv[2], load_model(Path(sys.argv[1]))(np.load(sys.argv[2]), training=False))
+"""
+
+
+def test_a_saved_model_with_a_loop_runs_in_another_process(tmp_path: Path) -> None:
+    """There TensorFlow does not know the loop's body from the SavedModel itself."""
+    keras = require_keras("a test")
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Reshape((28, 28)), layers.GRU(4), layers.Dense(10)])
+    model.export(tmp_path / "folder", verbose=False)
+    loaded = load_model(tmp_path / "folder")
+    loaded.save(tmp_path / "model.keras")
+    np.save(tmp_path / "values.npy", IMAGES)
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(tmp_path / "model.keras"), str(tmp_path / "values.npy")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert np.allclose(np.load(tmp_path / "values.npy"), outputs(model), atol=1e-6)
+    images = (IMAGES[..., 0] * 255).astype(np.uint8)
+    with pytest.raises(ConversionError, match="cannot convert the loop in a SavedModel"):
+        FORMATS["tflite"].export(loaded, tmp_path / "x.tflite", Request(Precision.FLOAT32, images, {}))
+    with pytest.raises(ConversionError, match="no converter computes a loop in int8"):
+        FORMATS["tflite"].export(loaded, tmp_path / "x.tflite", Request(Precision.INT8, images, {}))
 
 
 @pytest.mark.extra("a quarter of a minute or more")

@@ -28,6 +28,21 @@ for model, target in zip(sys.argv[2::2], sys.argv[3::2]):
     np.save(target, np.concatenate([session.run(None, {given.name: image})[0] for image in batch]))
 """
 
+CAUSES = """
+import sys
+from pathlib import Path
+from mnist_edge.core.reference import Reference
+from mnist_edge.formats import FORMATS
+from mnist_edge.verify.diagnosis import of_runtime
+from mnist_edge.verify.variants import Usual, run_variants
+from mnist_edge.verify.verify import _foreign_artifact
+path, golden = Path(sys.argv[1]), Reference.read(Path(sys.argv[2])).subset(200)
+artifact, onnx = _foreign_artifact(path, None), FORMATS["onnx"]
+with onnx.open(path) as runner:
+    usual = Usual(golden.images, runner.run(golden.images), golden.keras[golden.indices])
+print(*of_runtime(tuple(run_variants(onnx, artifact, usual, 1.0)), onnx))
+"""
+
 
 @pytest.fixture(scope="module")
 def qemu() -> str:
@@ -38,8 +53,10 @@ def qemu() -> str:
         pytest.skip(str(error))
 
 
-def saturating(path: Path, float32: Path, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Path:
-    """Quantize as ONNX Runtime's documentation says, with its defaults: int8 weights, which AVX2 saturates."""
+def saturating(
+    path: Path, float32: Path, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], per_channel: bool = False
+) -> Path:
+    """Quantize as ONNX Runtime's documentation says: int8 weights, which AVX2 saturates, most of all per channel."""
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined,unused-ignore]
@@ -49,7 +66,8 @@ def saturating(path: Path, float32: Path, images: np.ndarray[tuple[int, ...], np
             image = next(self.rest, None)
             return None if image is None else {"image": image[None, None].astype(np.float32) / 255}
 
-    quantization.quantize_static(float32, path, Reader(), activation_type=quantization.QuantType.QUInt8)
+    unsigned = quantization.QuantType.QUInt8
+    quantization.quantize_static(float32, path, Reader(), activation_type=unsigned, per_channel=per_channel)
     return path
 
 
@@ -78,3 +96,20 @@ def test_logits_are_the_same_bits_without_vnni(run: Run, exports: Path, tmp_path
         assert np.array_equal(native, haswell), name
     if "vnni" in Path("/proc/cpuinfo").read_text():  # the emulation really is another CPU: it spoils the naive file
         assert not np.array_equal(outputs["native"][-1], outputs["Haswell"][-1])
+
+
+def test_saturation_is_named_where_the_cpu_saturates(exports: Path, tmp_path: Path, qemu: str) -> None:
+    reference = exports / "mlp" / "reference.npz"
+    float32 = exports / "mlp" / "mlp-float32.onnx"
+    naive = saturating(tmp_path / "naive.onnx", float32, Reference.read(reference).images, per_channel=True)
+
+    def causes(path: Path, *emulator: str) -> str:
+        command = [*emulator, sys.executable, "-c", CAUSES, str(path), str(reference)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert causes(float32) == causes(float32, qemu, "-cpu", "Haswell") == ""
+    if "vnni" in Path("/proc/cpuinfo").read_text():
+        assert causes(naive) == ""
+    named = causes(naive, qemu, "-cpu", "Haswell")
+    assert named.startswith("the runtime computes it otherwise on this CPU (graph optimizations off, the mean square")
+    assert "saturate on an x86 CPU without VNNI" in named

@@ -17,7 +17,7 @@ from mnist_edge.core.reference import Reference
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.export.inputs import load_inputs
 from mnist_edge.formats import FORMATS
-from mnist_edge.formats.base import Request
+from mnist_edge.formats.request import Request
 
 
 def resign(folder: Path, name: str) -> None:
@@ -33,11 +33,11 @@ def resign(folder: Path, name: str) -> None:
     path.write_text(json.dumps(content))
 
 
-def only(folder: Path, target: Path, name: str) -> Path:
-    """Copy an export with one artifact alone."""
+def only(folder: Path, target: Path, *names: str) -> Path:
+    """Copy an export with some of its artifacts alone."""
     shutil.copytree(folder, target)
     manifest = Manifest.read(target)
-    replace(manifest, artifacts=tuple(item for item in manifest.artifacts if item.path.name == name)).write()
+    replace(manifest, artifacts=tuple(item for item in manifest.artifacts if item.path.name in names)).write()
     return target
 
 

@@ -14,7 +14,7 @@ from mnist_edge.core.optional import pip_install as pip_install
 from mnist_edge.core.optional import silenced
 from mnist_edge.core.reading import reading
 from mnist_edge.core.text import flat
-from mnist_edge.formats.base import Format, Request
+from mnist_edge.formats.base import Format
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.formats.c_array.runtime import (
     PACKAGE,
@@ -31,9 +31,11 @@ from mnist_edge.formats.c_array.runtime import (
 )
 from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.inspection import Description, Footprint, Trace
+from mnist_edge.formats.request import Request
 from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import FORMAT as TFLITE
 from mnist_edge.formats.tflite import without_metadata
+from mnist_edge.formats.weights import Layer
 
 ONLY = "a C array is for a microcontroller: int8, --io int8 and one image a call. Say --target mcu"
 
@@ -138,6 +140,12 @@ class CArray(Format):
             footprint=footprint,
             refused=refused,
         )
+
+    def layers(self, path: Path) -> tuple[Layer, ...]:
+        """Return the operators of the model in any C file that have weights."""
+        content, _ = c_source.read(path)
+        with _as_tflite(content, path) as whole:
+            return TFLITE.layers(whole)
 
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the array's bytes on TFLite's own kernels, which keep every tensor."""

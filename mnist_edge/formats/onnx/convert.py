@@ -8,11 +8,14 @@ import numpy as np
 
 from mnist_edge.core.contract import IOOptions, Precision
 from mnist_edge.core.optional import require
-from mnist_edge.formats.base import Request
 from mnist_edge.formats.keras.folding import ungrouped
+from mnist_edge.formats.keras.ranges import check_ranges
 from mnist_edge.formats.keras.signature import INPUT, serving
 from mnist_edge.formats.onnx import graph
+from mnist_edge.formats.onnx.compact import compact
 from mnist_edge.formats.onnx.quantize import quantize
+from mnist_edge.formats.onnx.ranges import quantize_to_ranges
+from mnist_edge.formats.request import Request
 from mnist_edge.formats.runner import pixel_table
 
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.15 of 2023 loads these
@@ -24,12 +27,18 @@ def convert(model: Any, request: Request, traced_batch: int | None = 1) -> Any:
     if request.precision is Precision.INT8:
         pixels = pixel_table(np.dtype(np.float32))[request.calibration]
         options = request.quantization
-        proto = quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
+        if options.ranges:
+            check_ranges(model, options.ranges)
+            proto = quantize_to_ranges(proto, options.ranges, options.float_layers)
+        else:
+            proto = quantize(proto, pixels, options.method, options.per_channel, options.float_layers)
     elif request.precision is Precision.DYNAMIC:
         proto = _weights_to_int8(proto)
     elif request.precision is Precision.FLOAT16:
         graph.store_float16(proto.graph)
     _finish(proto, request.io, traced_batch)
+    if request.precision is Precision.INT8:
+        compact(proto.graph)
     return proto
 
 

@@ -11,7 +11,7 @@ ROLES = {
     "Conv": {1: "weight", 2: "bias"},
     "Gemm": {1: "weight", 2: "bias"},
     "MatMul": {1: "weight"},
-    "Cast": {0: "float16"},
+    "Cast": {0: "stored"},
     "Reshape": {1: "shape"},
     "QuantizeLinear": {1: "scale", 2: "zero_point"},
     "DequantizeLinear": {0: "quantized", 1: "scale", 2: "zero_point"},

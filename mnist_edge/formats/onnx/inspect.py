@@ -10,8 +10,12 @@ from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.reading import check_size, read_bytes, reading
 from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import Description, Operator, tensor_text
+from mnist_edge.formats.onnx.graph import array
 from mnist_edge.formats.onnx.operators import nodes
 from mnist_edge.formats.onnx.releases import oldest
+
+MOVES = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""The operators that give the numbers which they take."""
 
 
 def describe(path: Path) -> Description:
@@ -38,6 +42,31 @@ def load(path: Path) -> tuple[Any, tuple[str, ...]]:
     check_size(sum(sizes), MOST_BYTES, "its weights in other files")
     onnx.load_external_data_for_model(proto, str(path.parent))
     return proto, external
+
+
+def input_range(path: Path) -> tuple[float, float] | None:
+    """Return the range of the QuantizeLinear that the graph's float input goes to; None where there is none.
+
+    Raises:
+        ArtifactError: it is not an ONNX file.
+    """
+    import numpy as np
+
+    with reading(ArtifactError, f"{path} is not an ONNX file that can be read"):
+        graph = load(path)[0].graph
+        same = {value.name for value in graph.input}
+        for node in graph.node:
+            if not node.input or node.input[0] not in same:
+                continue
+            if node.op_type in MOVES:
+                same |= {*node.output}
+            scale = array(graph, node.input[1]) if node.op_type == "QuantizeLinear" else None
+            if scale is None or scale.size != 1:
+                continue
+            zero_point = array(graph, node.input[2]) if len(node.input) > 2 else np.uint8(0)
+            limits = np.iinfo(zero_point.dtype)
+            return (limits.min - zero_point.item()) * scale.item(), (limits.max - zero_point.item()) * scale.item()
+    return None
 
 
 def _described(path: Path) -> Description:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.formats.onnx import METHODS
 from mnist_edge.formats.onnx import graph as onnx_graph
 
 EXACT = 2**24  # float32 holds every whole number up to here
-METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 
@@ -52,7 +52,7 @@ def quantize(
 
     layers = [node.name for node in proto.graph.node if node.op_type in LAYERS]
     float_names = [layers[index] for index in float_layers]
-    stem = _stem(proto.graph, float_names)
+    stem = stem_of(proto.graph, float_names)
     unsigned = quantization.QuantType.QUInt8
     # the contract: pixel 0 is 0.0 and pixel 255 is 1.0, whatever the calibration images reach
     pixel_range = {"quant_type": unsigned, "rmin": np.float32(0), "rmax": np.float32(1)}
@@ -69,17 +69,17 @@ def quantize(
             weight_type=unsigned,
             calibrate_method=quantization.CalibrationMethod[METHODS[method]],
             nodes_to_exclude=[*softmax, *stem, *float_names],
-            extra_options={"TensorQuantOverrides": {tensor: [pixel_range] for tensor in _pixel_tensors(proto.graph)}},
+            extra_options={"TensorQuantOverrides": {tensor: [pixel_range] for tensor in pixel_tensors(proto.graph)}},
         )
         quantized = onnx.load(target)
     if stem:
-        _compute_on_integers(quantized.graph)
-    _take_raw_pixels(quantized.graph)
+        compute_on_integers(quantized.graph, per_channel=False)
+    take_raw_pixels(quantized.graph)
     _keep_logits_float(quantized.graph)
     return quantized
 
 
-def _stem(graph: Any, float_layers: list[str]) -> list[str]:
+def stem_of(graph: Any, float_layers: list[str], per_channel: bool = False) -> list[str]:
     """Return the names of the first convolution and its successors up to the next layer, if they can use integers.
 
     Neither of the two may be one of `float_layers`.
@@ -91,7 +91,7 @@ def _stem(graph: Any, float_layers: list[str]) -> list[str]:
         return []
     if weight.shape[1] != 1 or not weight.any():
         return []
-    integers, bias, _ = _integer_weights(graph, conv)
+    integers, bias, _ = _integer_weights(graph, conv, per_channel)
     if (np.abs(integers).sum(axis=(1, 2, 3)) * 255 + np.abs(bias)).max() >= EXACT:
         return []
     names = [conv.name]
@@ -103,23 +103,27 @@ def _stem(graph: Any, float_layers: list[str]) -> list[str]:
     return [] if layer is None or layer.name in float_layers else names
 
 
-def _integer_weights(graph: Any, conv: Any) -> tuple[Any, Any, np.float32]:
-    """Return a convolution's weights and bias as whole numbers, and the real value of 1 in its output."""
+def _integer_weights(graph: Any, conv: Any, per_channel: bool) -> tuple[Any, Any, NDArray[np.float32]]:
+    """Return a convolution's weights and bias as whole numbers, and the real value of 1 in its output or a channel."""
     weight = onnx_graph.array(graph, conv.input[1])
-    scale = np.float32(np.abs(weight).max() / 127)
-    unit = np.float32(scale / np.float32(255))
+    largest = np.abs(weight).max(axis=(1, 2, 3) if per_channel else None)
+    scale = np.asarray(np.maximum(largest / np.float32(127), np.float32(1e-12)), np.float32)
+    unit = np.asarray(scale / np.float32(255))
     bias = onnx_graph.array(graph, conv.input[2]) if len(conv.input) > 2 else np.zeros(len(weight), np.float32)
-    return np.round(weight / scale), np.round(bias / unit), unit
+    return np.round(weight / scale.reshape(-1, 1, 1, 1)), np.round(bias / unit), unit
 
 
-def _compute_on_integers(graph: Any) -> None:
+def compute_on_integers(graph: Any, per_channel: bool) -> None:
     """Change the first convolution to whole numbers, and put their scale into the QuantizeLinear after the stem."""
     from onnx import TensorProto, helper, numpy_helper
 
     image = graph.input[0].name
     conv = onnx_graph.only_user(graph, image, "Conv")
-    integers, bias, unit = _integer_weights(graph, conv)
-    onnx_graph.replace_array(graph, conv.input[1], integers.astype(np.float32))
+    integers, bias, unit = _integer_weights(graph, conv, per_channel)
+    onnx_graph.replace_array(graph, conv.input[1], integers.astype(np.int8))
+    # stored in bytes; ORT makes floats of them when it loads the file
+    graph.node.insert(0, helper.make_node("Cast", [conv.input[1]], ["whole_weight"], to=TensorProto.FLOAT))
+    conv.input[1] = "whole_weight"
     if len(conv.input) > 2:
         onnx_graph.replace_array(graph, conv.input[2], bias.astype(np.float32))
     node, relu, pool = conv, None, None
@@ -131,6 +135,10 @@ def _compute_on_integers(graph: Any) -> None:
     # of the pair only QuantizeLinear changes: it takes integers, DequantizeLinear gives real numbers as before
     graph.initializer.append(numpy_helper.from_array(np.asarray(step / unit, np.float32), "stem_step"))
     quantize.input[1] = "stem_step"
+    if per_channel:
+        zero_point = np.broadcast_to(onnx_graph.array(graph, quantize.input[2]), unit.shape)
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(zero_point), "stem_zero_point"))
+        quantize.input[2] = "stem_zero_point"
     if relu is not None and pool is not None and pool.input[0] == relu.output[0]:
         # Relu last: ORT moves QuantizeLinear ahead of a MaxPool that it meets first, and pools bytes slowly
         relu.input[0], pool.input[0] = pool.output[0], relu.input[0]
@@ -141,7 +149,7 @@ def _compute_on_integers(graph: Any) -> None:
     conv.input[0] = "pixels"
 
 
-def _pixel_tensors(graph: Any) -> list[str]:
+def pixel_tensors(graph: Any) -> list[str]:
     """Return the names of the tensors that hold the pixels: the input, and its Reshapes."""
     names = [graph.input[0].name]
     for node in graph.node:
@@ -150,12 +158,12 @@ def _pixel_tensors(graph: Any) -> list[str]:
     return names
 
 
-def _take_raw_pixels(graph: Any) -> None:
+def take_raw_pixels(graph: Any) -> None:
     """Make the input uint8: drop its QuantizeLinear (scale 1/255, zero point 0), or dequantize it for a float layer."""
     from onnx import TensorProto, helper, numpy_helper
 
     (image,) = graph.input
-    pixels = _pixel_tensors(graph)
+    pixels = pixel_tensors(graph)
     image.type.tensor_type.elem_type = TensorProto.UINT8
     quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in pixels]
     for quantizer in quantizers:

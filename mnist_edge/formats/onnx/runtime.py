@@ -27,15 +27,16 @@ class Runner(BatchRunner):
         with reading(ArtifactError, f"{path} is damaged"):  # the name of an end is not UTF-8, say
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             source, sink = check_io(path, [*map(_spec, inputs)], [*map(_spec, outputs)])
-            self._input, self._output = source.name, sink.name
+            self._input, self._outputs = source.name, [sink.name]
             self._prepare(source, sink, batch)
             self._binding = self._session.io_binding()
             self._binding.bind_cpu_input(self._input, np.zeros(self._shape, self._table.dtype))
-            self._binding.bind_output(self._output)
+            self._binding.bind_output(sink.name)
+            self._run = self._session.run
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
         try:
-            output: NDArray[Any] = self._session.run([self._output], {self._input: pixels})[0]
+            output: NDArray[Any] = self._run(self._outputs, {self._input: pixels})[0]
         except Exception as error:
             raise ArtifactError(f"{self._path} does not run: {one_line(error)}") from error
         return output
@@ -43,6 +44,10 @@ class Runner(BatchRunner):
     def invoke(self) -> None:
         """Run once on bound memory."""
         self._session.run_with_iobinding(self._binding)
+
+    def end_profiling(self) -> str:
+        """Return the path of the profile, of a session that was opened with `enable_profiling`."""
+        return str(self._session.end_profiling())
 
 
 def _spec(value: Any) -> TensorSpec:

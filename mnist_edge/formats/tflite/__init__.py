@@ -1,19 +1,22 @@
-"""TFLite: written by TensorFlow's converter, run by LiteRT, tflite-runtime or TensorFlow's own interpreter."""
+"""TFLite: written by TensorFlow's converter, run by LiteRT, tflite-runtime or TensorFlow's own interpreter.
+
+`predict` imports this at every start: what it does not need is imported inside functions.
+"""
+
+from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
 from mnist_edge.core.errors import ArtifactError, ConversionError, RefusedError, UnsupportedPrecision
 from mnist_edge.core.reading import reading
-from mnist_edge.formats.base import INTEGER, Format, Request
-from mnist_edge.formats.inspection import Description, Trace
-from mnist_edge.formats.keras.structure import check_int8
-from mnist_edge.formats.runner import ANY, Images, takes_batches
-from mnist_edge.formats.tflite import graph, inspect, trace
-from mnist_edge.formats.tflite.convert import convert, layer_count
+from mnist_edge.formats.base import INTEGER, Format
+from mnist_edge.formats.first_look import first_look
+from mnist_edge.formats.runner import ANY, takes_batches
+from mnist_edge.formats.tflite.compiled import VARIANT as COMPILED
+from mnist_edge.formats.tflite.compiled import CompiledRunner, missing_compiled
 from mnist_edge.formats.tflite.runtime import (
     MODULES,
     RUNTIME,
@@ -23,6 +26,14 @@ from mnist_edge.formats.tflite.runtime import (
     missing_runtime,
     without_delegate,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnist_edge.formats.inspection import Description, Trace
+    from mnist_edge.formats.request import Request
+    from mnist_edge.formats.runner import Images
+    from mnist_edge.formats.weights import Layer
 
 METADATA = "mnist-edge.json"
 
@@ -34,13 +45,18 @@ class TFLite(Format):
     suffix = ".tflite"
     precisions = tuple(Precision)
     methods = ("minmax",)
-    variants = ("without XNNPACK",)
+    variants = {"without XNNPACK": "", COMPILED: ""}  # noqa: RUF012
+    other_runtimes = (COMPILED,)
     packages = ("tensorflow", *(package for package in MODULES.values() if package != "tensorflow"))
     runtime = RUNTIME
 
     def missing(self) -> str | None:
         """Return what has to be installed before `open` works; None where it works."""
         return missing_runtime()
+
+    def missing_variant(self, name: str) -> str | None:
+        """Return what has to be installed before `open` takes this variant; None where it does."""
+        return missing_compiled() if name == COMPILED else self.missing()
 
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Return the input and output that a file of this precision has."""
@@ -52,7 +68,11 @@ class TFLite(Format):
         """Convert with TFLiteConverter; int8 is full-integer but for Softmax, per-tensor in Dense layers."""
         import zipfile
 
-        contract = self.contract(request.precision, request.io)
+        from mnist_edge.formats.keras.structure import check_int8
+        from mnist_edge.formats.tflite.convert import convert
+        from mnist_edge.formats.tflite.graph import canonical
+
+        contract = replace(self.contract(request.precision, request.io), threshold=request.threshold)
         if request.precision in INTEGER:
             check_int8(model)
         names = contract.input.name, contract.output.name
@@ -60,7 +80,7 @@ class TFLite(Format):
         attempts = (1, None) if request.io.batch is None else (request.io.batch,)
         for traced_batch in attempts:
             free = request.io.batch is None and traced_batch == 1
-            path.write_bytes(graph.canonical(convert(model, request, traced_batch), names, free))
+            path.write_bytes(canonical(convert(model, request, traced_batch), names, free))
             if takes_batches(lambda: self.open(path, batch=ANY)):
                 break
         else:
@@ -68,15 +88,20 @@ class TFLite(Format):
         contract = _as_converted(path, contract)
         with zipfile.ZipFile(path, "a") as archive:
             entry = zipfile.ZipInfo(METADATA, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes at every export
-            archive.writestr(entry, json.dumps({**request.metadata, "contract": asdict(contract)}, indent=1))
+            text = json.dumps({**request.metadata, "contract": asdict(contract)}, separators=(",", ":"))
+            archive.writestr(entry, text, zipfile.ZIP_DEFLATED, compresslevel=9)
         return contract
 
     def layer_count(self, model: Any, request: Request) -> int:
         """Return how many layers with weights the converter makes of a model."""
+        from mnist_edge.formats.tflite.convert import layer_count
+
         return layer_count(model, request)
 
     def describe(self, path: Path) -> Description:
         """Read any TFLite file, and the operators that the installed runtime runs."""
+        from mnist_edge.formats.tflite import inspect
+
         opened = refused = None
         try:
             opened = interpreter(path) if self.missing() is None else None
@@ -88,16 +113,37 @@ class TFLite(Format):
         with reading(ArtifactError, f"{path} is damaged"):
             return replace(described, runtime_operators=inspect.runtime_operators(opened))
 
+    def layers(self, path: Path) -> tuple[Layer, ...]:
+        """Return the operators of any TFLite file that have weights."""
+        from mnist_edge.formats.tflite import weights
+
+        return weights.layers(path)
+
+    def input_range(self, path: Path) -> tuple[float, float] | None:
+        """Return the range of the QUANTIZE after the input; None where none is."""
+        from mnist_edge.formats.tflite.trace import input_range
+
+        opened = interpreter(path, **without_delegate(path))
+        with reading(ArtifactError, f"{path} is damaged", explain=explain):
+            return input_range(opened)
+
     def trace(self, path: Path, images: Images) -> Trace:
         """Run the interpreter's own kernels, operator by operator, and keep every tensor."""
+        from mnist_edge.formats.tflite.trace import trace
+
         with self.open(path) as runner:
             parts = list(runner.parts(images))
         opened = interpreter(path, experimental_preserve_all_tensors=True, **without_delegate(path))
         with reading(ArtifactError, f"{path} does not run operator by operator", explain=explain):
-            return trace.trace(opened, parts, len(images))
+            return trace(opened, parts, len(images))
 
-    def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
-        """Load a file into the first TFLite runtime that is installed."""
+    def open(
+        self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None
+    ) -> Runner | CompiledRunner:
+        """Load a file into the first TFLite runtime that is installed, or into LiteRT's CompiledModel."""
+        if variant == COMPILED:
+            first_look(path, self, step=COMPILED)
+            return CompiledRunner(path, threads, batch)
         return Runner(path, threads, batch, **(without_delegate(path) if variant else {}))
 
 

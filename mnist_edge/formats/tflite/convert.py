@@ -11,9 +11,11 @@ from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.optional import require, silenced
 from mnist_edge.core.text import one_line
-from mnist_edge.formats.base import Request
 from mnist_edge.formats.keras.folding import stable
+from mnist_edge.formats.keras.ranges import check_ranges
 from mnist_edge.formats.keras.signature import logit_floor, serving
+from mnist_edge.formats.keras.structure import holds_loop
+from mnist_edge.formats.request import Request
 from mnist_edge.formats.runner import pixel_table
 from mnist_edge.formats.tflite import graph
 
@@ -37,6 +39,11 @@ def convert(model: Any, request: Request, traced_batch: int | None) -> bytes:
                 return _int8(tf, converter, model, request)
             return bytes(converter.convert())
         except (ValueError, RuntimeError, tf.errors.OpError, ConverterError) as error:
+            if holds_loop(model):
+                raise ConversionError(
+                    "TensorFlow's converter cannot convert the loop in a SavedModel, whose batch is not fixed. Save "
+                    "the model itself, model.save('my.keras'), or export --format onnx."
+                ) from error
             raise ConversionError(f"TensorFlow's converter could not convert the model ({one_line(error)}).") from error
 
 
@@ -99,10 +106,17 @@ def _int8(tf: Any, converter: Any, model: Any, request: Request) -> bytes:
     from tensorflow.lite.python.convert import mlir_quantize
     from tensorflow.lite.python.util import modify_model_io_type
 
-    images = pixel_table(np.dtype(np.float32))[request.calibration]
-    calibrated = _calibrated(converter)
-    with suppress(ConversionError):  # a Softmax inside a nested model: its logits stay as calibrated
-        calibrated = graph.cut_logits(calibrated, logit_floor(model, images))
+    ranges = request.quantization.ranges
+    if ranges:
+        check_ranges(model, ranges)
+        few = replace(request, calibration=request.calibration[:1])  # the converter wants some, and none counts
+        converter.representative_dataset = lambda: _representative_dataset(few)
+        calibrated = graph.set_ranges(_calibrated(converter), ranges)
+    else:
+        images = pixel_table(np.dtype(np.float32))[request.calibration]
+        calibrated = _calibrated(converter)
+        with suppress(ConversionError):  # a Softmax inside a nested model: its logits stay as calibrated
+            calibrated = graph.cut_logits(calibrated, logit_floor(model, images))
     quantized = mlir_quantize(
         calibrated,
         disable_per_channel=not request.quantization.per_channel,

@@ -1,15 +1,21 @@
 """Rewrites of a `.tflite` file after TensorFlow's converter; none changes what the file computes."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mnist_edge.formats.tflite.compact import compact
+from mnist_edge.formats.tflite.reshapes import drop_reshapes
+
 LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
+WITH_RANGE = {*LAYERS, "MEAN"}
+PIXELS = (0.0, 1.0)
 
 
 def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> bytes:
-    """Name every tensor after the operator that makes or reads it, and input and output as the contract does.
+    """Name every tensor after the operator that makes it, input and output as the contract does, and write it small.
 
     Args:
         content: the file.
@@ -19,6 +25,7 @@ def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> byt
     from tensorflow.lite.tools import flatbuffer_utils as utils
 
     model = utils.read_model_from_bytearray(bytearray(content))
+    drop_reshapes(model)
     graph = model.subgraphs[0]  # others are the bodies of loops
     names: dict[int, str] = {graph.inputs[0]: io_names[0], graph.outputs[0]: io_names[1]}
     counts: Counter[str] = Counter()
@@ -26,18 +33,15 @@ def canonical(content: bytes, io_names: tuple[str, str], any_batch: bool) -> byt
         kind = utils.opcode_to_name(model, operator.opcodeIndex).lower()
         name = f"{kind}_{counts[kind]}"
         counts[kind] += 1
-        for role, index in zip(("input", "weight", "bias"), operator.inputs, strict=False):
-            if index >= 0:
-                names.setdefault(index, f"{name}_{role}")
         for index in operator.outputs:
             names.setdefault(index, name)
         if any_batch and kind == "reshape":
             _free_reshape(model, graph.tensors[operator.inputs[1]], operator)
     for index, tensor in enumerate(graph.tensors):
-        tensor.name = names.get(index, f"tensor_{index}").encode()
+        tensor.name = names[index].encode() if index in names else None  # constants have none
         if any_batch and index in {*graph.inputs, *graph.outputs}:
             tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
-    return bytes(utils.convert_object_to_bytearray(model))
+    return compact(model)
 
 
 def layers(content: bytes) -> list[str]:
@@ -65,6 +69,29 @@ def cut_logits(content: bytes, least: float) -> bytes:
     if kinds[last] != "FULLY_CONNECTED" or logits is None or logits.min is None:
         return content
     logits.min = np.maximum(logits.min, np.float32(least))
+    return bytes(utils.convert_object_to_bytearray(model))
+
+
+def set_ranges(content: bytes, ranges: Sequence[tuple[float, float]]) -> bytes:
+    """Put a model's own ranges in place of the calibrated ones: one for each operator that computes, but Softmax."""
+    from tensorflow.lite.tools import flatbuffer_utils as utils
+
+    model = utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]  # others are the bodies of loops
+
+    def put(index: int, bounds: tuple[float, float]) -> None:
+        record = graph.tensors[index].quantization
+        record.min, record.max = (np.array([value], np.float32) for value in bounds)
+
+    rest, bounds = list(ranges), PIXELS
+    put(graph.inputs[0], bounds)
+    for operator in graph.operators:
+        kind = utils.opcode_to_name(model, operator.opcodeIndex)
+        if kind == "SOFTMAX":
+            break
+        if kind in WITH_RANGE:
+            bounds = rest.pop(0)
+        put(operator.outputs[0], bounds)  # what moves numbers keeps the range
     return bytes(utils.convert_object_to_bytearray(model))
 
 

@@ -34,20 +34,18 @@ SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_
 
 def describe(path: Path, metadata_name: str) -> Description:
     """Return what is in a `.tflite` file; `metadata_name` is our JSON in the zip at its end. Raises ArtifactError."""
-    schema = _schema()
+    schema = schema_module()
     with reading(ArtifactError, f"{path} is not a whole TFLite file"):
         return _described(path, metadata_name, schema).printable()
 
 
 def _described(path: Path, metadata_name: str, schema: Any) -> Description:
     content = read_bytes(path, MOST_BYTES)
-    _check_count(schema.Model.GetRootAs(content, 0))
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    numbers = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    codes = [(_kind(code, numbers), code.version) for code in model.operatorCodes]
+    model = unpacked(content, schema)
+    codes = operator_codes(model, schema)
     graph = model.subgraphs[0]
     weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    types = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    types = type_names(schema)
     counts = Counter(codes[op.opcodeIndex] for op in graph.operators)
     metadata = _metadata(path, metadata_name)
     zipped = sum(len(key) + len(value) for key, value in metadata.items())
@@ -65,6 +63,23 @@ def _described(path: Path, metadata_name: str, schema: Any) -> Description:
         oldest=_oldest(model),
         metadata=metadata,
     )
+
+
+def unpacked(content: bytes, schema: Any) -> Any:
+    """Return the objects of a model. Raises ValueError where they are too many; flatbuffers raises other errors too."""
+    _check_count(schema.Model.GetRootAs(content, 0))
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
+def operator_codes(model: Any, schema: Any) -> list[tuple[str, int]]:
+    """Return the kinds and versions that a model's operators refer to."""
+    numbers = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    return [(_kind(code, numbers), code.version) for code in model.operatorCodes]
+
+
+def type_names(schema: Any) -> dict[int, str]:
+    """Return the names of the types of tensors, as NumPy has them where it can."""
+    return {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
 
 
 def _check_count(model: Any) -> None:
@@ -124,7 +139,8 @@ def _inside(delegate: Any, operators: list[Any]) -> list[Any]:
     return replaced
 
 
-def _schema() -> Any:
+def schema_module() -> Any:
+    """Return the module that reads the flatbuffer. Raises MissingRuntime where it is not installed."""
     for module in SCHEMAS:
         if installed(module):
             return require(module, module.partition(".")[0], "reading a TFLite file")

@@ -1,5 +1,6 @@
 """Runs a `.tflite` file in LiteRT, tflite-runtime or TensorFlow's own interpreter."""
 
+import math
 import re
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime, RefusedError
 from mnist_edge.core.optional import installed, require, silenced, versions
-from mnist_edge.core.reading import check_file_size, reading
+from mnist_edge.core.reading import check_file_size, check_size, reading
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.core.text import one_line
 from mnist_edge.formats.base import MOST_BYTES
@@ -27,27 +28,34 @@ class Runner(BatchRunner):
 
     def __init__(self, path: Path, threads: int, batch: int, **settings: Any) -> None:
         self._path, self._interpreter = path, interpreter(path, threads, **settings)
-        with reading(ArtifactError, f"{path} is damaged", explain=explain):  # a name is not UTF-8, say
-            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-            names = _names(self._interpreter)
-            specs = ([_spec(details, names) for details in side] for side in (inputs, outputs))
-            self._prepare(*check_io(path, *specs), batch)
-            self._input, self._output = inputs[0]["index"], outputs[0]["index"]
-            shape = inputs[0]["shape"].tolist()
+        self._prepare(*check_io(path, *io_specs(path, self._interpreter)), batch)
+        with reading(ArtifactError, f"{path} is damaged", explain=explain):
+            details = self._interpreter.get_input_details()[0]
+            self._input, self._output = details["index"], self._interpreter.get_output_details()[0]["index"]
+            shape = details["shape"].tolist()
         if shape[:1] != [self.batch]:
             with reading(ArtifactError, f"{path} does not take {self.batch} images a call", explain=explain):
                 self._interpreter.resize_tensor_input(self._input, self._shape)
                 self._interpreter.allocate_tensors()
         self.invoke = self._interpreter.invoke
+        self._set, self._get = self._interpreter.set_tensor, self._interpreter.get_tensor
 
     def _call(self, pixels: NDArray[Any]) -> NDArray[Any]:
         try:
-            self._interpreter.set_tensor(self._input, pixels)
-            self._interpreter.invoke()
-            output: NDArray[Any] = self._interpreter.get_tensor(self._output)
+            self._set(self._input, pixels)
+            self.invoke()
+            output: NDArray[Any] = self._get(self._output)
         except Exception as error:
             raise ArtifactError(f"{self._path} does not run ({explain(error)}).") from error
         return output
+
+
+def io_specs(path: Path, opened: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Return the inputs and the outputs of an opened file. Raises ArtifactError."""
+    with reading(ArtifactError, f"{path} is damaged", explain=explain):  # a name is not UTF-8, say
+        names = _names(opened)
+        inputs, outputs = opened.get_input_details(), opened.get_output_details()
+        return [_spec(details, names) for details in inputs], [_spec(details, names) for details in outputs]
 
 
 def _names(opened: Any) -> dict[int, str]:
@@ -91,8 +99,11 @@ def without_delegate(path: Path) -> dict[str, Any]:
     return {"experimental_op_resolver_type": _runtime(path).OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 
 
-def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
-    """Open an Interpreter with its tensors allocated; `settings` are its other arguments. Raises ArtifactError."""
+def interpreter(path: Path, threads: int = 1, allocate: bool = True, **settings: Any) -> Any:
+    """Open an Interpreter; `settings` are its other arguments. Raises ArtifactError.
+
+    Without its tensors allocated it tells of input and output alone, and does not run.
+    """
     if path.is_file():
         with path.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":
@@ -102,9 +113,14 @@ def interpreter(path: Path, threads: int = 1, **settings: Any) -> Any:
     try:
         with silenced():
             opened = runtime.Interpreter(str(path), num_threads=threads, **settings)
-            opened.allocate_tensors()
+            for details in opened.get_input_details():
+                size = math.prod(map(int, details["shape"])) * np.dtype(details["dtype"]).itemsize
+                check_size(size, MOST_BYTES, "its input")  # gigabytes would be allocated for it
+            if allocate:
+                opened.allocate_tensors()
     except Exception as error:
-        damaged = "valid Flatbuffer" in str(error) or "Could not open" in str(error)
+        unreadable = isinstance(error, UnicodeDecodeError)  # the name of its input
+        damaged = unreadable or "valid Flatbuffer" in str(error) or "Could not open" in str(error)
         kind = ArtifactError if damaged else RefusedError
         raise kind(f"{path} is not a TFLite file that {_title(runtime)} loads ({explain(error)}).") from error
     return opened

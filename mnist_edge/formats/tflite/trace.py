@@ -13,6 +13,9 @@ LAYERS = {
     "TRANSPOSE_CONV": "OHWI",
     "FULLY_CONNECTED": "OI",
 }
+NONE = -1  # the index of a tensor that an operator could have and has not
+MOVES = {"EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE"}
+"""The operators that give the numbers which they take."""
 
 
 def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
@@ -20,7 +23,7 @@ def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
     details = {item["index"]: item for item in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()
     source = interpreter.get_input_details()[0]
-    outputs = [int(index) for op in operators for index in op["outputs"]]
+    outputs = [int(index) for op in operators for index in op["outputs"] if index != NONE]
     constant = _constants(operators, outputs, source["index"])
     traced: dict[int, list[NDArray[np.float32]]] = {index: [] for index in outputs if index not in constant}
     for part in parts:
@@ -41,11 +44,28 @@ def trace(interpreter: Any, parts: list[NDArray[Any]], count: int) -> Trace:
     return Trace(tuple(kernels), tuple(tensors))
 
 
+def input_range(interpreter: Any) -> tuple[float, float] | None:
+    """Return the range of the QUANTIZE that an interpreter's float input goes to; None where there is none."""
+    details = {item["index"]: item for item in interpreter.get_tensor_details()}
+    source = interpreter.get_input_details()[0]
+    same = {source["index"]} if source["dtype"] is np.float32 else set()
+    for op in interpreter._get_ops_details():
+        if not {int(index) for index in op["inputs"]} & same:
+            continue
+        if op["op_name"] in MOVES:
+            same |= {int(index) for index in op["outputs"]}
+        if op["op_name"] == "QUANTIZE":
+            quantized = details[int(op["outputs"][0])]
+            limits, (scale, zero_point) = np.iinfo(quantized["dtype"]), quantized["quantization"]
+            return float((limits.min - zero_point) * scale), float((limits.max - zero_point) * scale)
+    return None
+
+
 def _constants(operators: Any, outputs: list[int], source: int) -> set[int]:
     """Return the tensors that depend on no image: what no operator makes, and what operators make of such alone."""
     constant = {int(index) for op in operators for index in op["inputs"]} - set(outputs) - {source}
     for op in operators:
-        if {int(index) for index in op["inputs"]} <= constant | {-1}:
+        if {int(index) for index in op["inputs"]} <= constant | {NONE}:
             constant |= {int(index) for index in op["outputs"]}
     return constant
 
