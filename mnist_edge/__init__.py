@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_edge.bench.benchmark import bench
     from mnist_edge.data.dataset import load_mnist
+    from mnist_edge.diff.diff import diff
     from mnist_edge.export import export
     from mnist_edge.predict import predict
     from mnist_edge.training.trainer import train
     from mnist_edge.verify.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["bench", "export", "load_mnist", "predict", "train", "verify"]
+__all__ = ["bench", "diff", "export", "load_mnist", "predict", "train", "verify"]
 
 _MODULES = {
     "bench": "mnist_edge.bench.benchmark",
+    "diff": "mnist_edge.diff.diff",
     "export": "mnist_edge.export",
     "load_mnist": "mnist_edge.data.dataset",
     "predict": "mnist_edge.predict",
@@ -41,7 +43,7 @@ _MODULES = {
 class _Package(ModuleType):
     """The package, whose functions are imported when they are first used.
 
-    Four of them are called like sub-packages. Python sets a sub-package as an attribute here once it is imported; the
+    Five of them are called like sub-packages. Python sets a sub-package as an attribute here once it is imported; the
     setters below ignore that, so that `mnist_edge.verify` is the function at any time.
     """
 

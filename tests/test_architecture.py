@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "mnist_edge"
 LIGHT = {"numpy", "PIL", "click", "rich", "platformdirs"} | sys.stdlib_module_names
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the package by its dotted name, parsed."""
     found = {}
@@ -65,7 +67,10 @@ def test_predict_loads_one_runtime_and_little_else(exports: Path, tmp_path: Path
     modules = loaded("predict", tmp_path / "one.png", "--artifact", exports / "mlp" / f"mlp-int8.{suffix}")
     assert not {other, "tensorflow", "keras", "onnx", "rich", "matplotlib", "scipy", "jinja2"} & modules
     assert not {"tempfile", "zipfile", "random", "shutil", "numpy.ma"} & modules
-    assert not {"cattrs", "attr"} & modules
+    assert not {"cattrs", "attr", "subprocess"} & modules
+    assert not {"mnist_edge.core.manifest", "mnist_edge.formats.inspection", "mnist_edge.formats.keras"} & modules
+    formats = {name.split(".")[2] for name in modules if name.startswith("mnist_edge.formats.")}
+    assert formats == {"base", "first_look", "runner", suffix}
     assert {name for name in modules if name.startswith("mnist_edge.cli.")} == {
         "mnist_edge.cli.console",
         "mnist_edge.cli.options",

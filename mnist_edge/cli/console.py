@@ -1,6 +1,7 @@
 """What commands print, and Ctrl-C."""
 
 import _thread
+import atexit
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ class InterruptFlag:
 
     seen = False
     times = 0
+    code = INTERRUPTED  # what the process exits with where one was seen
     _watched = False
 
     @classmethod
@@ -46,6 +48,7 @@ class InterruptFlag:
             os.set_blocking(writer, False)
             signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
             _thread.start_new_thread(cls._end_at_second, (reader,))
+            atexit.register(cls._leave)
             cls._watched = True
 
     @classmethod
@@ -61,6 +64,12 @@ class InterruptFlag:
                 with suppress(OSError):
                     os.write(2, b"\ninterrupted again: ended at once.\n")
                 os._exit(INTERRUPTED)
+
+    @classmethod
+    def _leave(cls) -> None:
+        """Run as the last exit function: threads of an interrupted runtime can abort what Python does next."""
+        if cls.seen:
+            os._exit(cls.code)
 
     @classmethod
     def check(cls) -> None:

@@ -1,5 +1,6 @@
 """A process that works for another one ends with it."""
 
+import json
 import os
 import signal
 import sys
@@ -9,6 +10,20 @@ import time
 PARENT = "MNIST_EDGE_PARENT"  # the process for which a child works
 PR_SET_PDEATHSIG = 1
 POLL = 0.5
+
+
+def python_command(module: str, function: str, *arguments: str) -> list[str]:
+    """Return the command of a Python that calls a function of ours, with this process's search path.
+
+    The function finds the arguments in `sys.argv[2:]`. With `for_child` in its environment, the process ends with this
+    one, also while it imports the module.
+    """
+    search_path = json.dumps([place for place in sys.path if place])
+    code = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        f"from {__name__} import end_with_parent; end_with_parent(); from {module} import {function}; {function}()"
+    )
+    return [sys.executable, "-P", "-c", code, search_path, *arguments]
 
 
 def for_child() -> dict[str, str]:

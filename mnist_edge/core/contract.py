@@ -66,12 +66,16 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Contract:
-    """What goes into an exported file and what comes out: all that an embedder has to know."""
+    """What goes into an exported file and what comes out: all that an embedder has to know.
+
+    Where the largest probability is under `threshold`, an image shows no digit; None where the network cannot tell.
+    """
 
     input: TensorSpec
     output: TensorSpec
     layout: str
     labels: tuple[str, ...] = LABELS
+    threshold: float | None = None
 
     @classmethod
     def of(cls, precision: Precision, layout: str, io: IOOptions = DEFAULT_IO) -> Self:
@@ -127,3 +131,5 @@ class Contract:
         """Raise ValueError where no file can be like this."""
         self.input.check()
         self.output.check()
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ValueError(f"no largest probability is under {self.threshold}, or all are")

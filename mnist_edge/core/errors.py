@@ -16,9 +16,10 @@
     ├── ToleranceError        a limit of verify that does not exist, or is no number
     ├── SnippetError          there is no code that embeds this file in that language
     ├── DeviceError           a board, or its emulation, cannot be reached or made ready
-    ├── HostError             this machine cannot be measured, or not as asked
+    ├── HostError             this machine cannot be measured, or not as asked; or its clock is wrong
     ├── AddressError          the demo cannot be served at that address or port
     └── MissingRuntime        a package that this step needs is not installed
+        └── BrokenRuntime     it is installed, and does not load here
 
 Each message says what is wrong and what to do next.
 """
@@ -89,7 +90,7 @@ class DeviceError(MnistEdgeError):
 
 
 class HostError(MnistEdgeError):
-    """This machine cannot be measured, or not in the way that was asked for."""
+    """This machine cannot be measured, or not in the way that was asked for; or its clock is wrong by decades."""
 
 
 class AddressError(MnistEdgeError):
@@ -98,3 +99,7 @@ class AddressError(MnistEdgeError):
 
 class MissingRuntime(MnistEdgeError):
     """A package that this step needs is not installed."""
+
+
+class BrokenRuntime(MissingRuntime):
+    """A package that this step needs is installed, and does not load here."""

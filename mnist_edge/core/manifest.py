@@ -6,40 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from mnist_edge.core.contract import Contract, Precision
-from mnist_edge.core.errors import ArtifactError, FolderError, IntegrityError
-from mnist_edge.core.files import sha256, write_json
+from mnist_edge.core.errors import FolderError
+from mnist_edge.core.files import write_json
 from mnist_edge.core.folder import MANIFEST
+from mnist_edge.core.listing import FileEntry as FileEntry
+from mnist_edge.core.listing import manifest_path
 from mnist_edge.core.publish import settled
-from mnist_edge.core.reading import read_bytes, reading
-from mnist_edge.core.typed_json import MOST_BYTES, SCHEMA, FileName, file_path, parse, read_json
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """The size in bytes and the SHA-256 of a file."""
-
-    bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Return the entry of a file as it is."""
-        return cls(path.stat().st_size, sha256(path))
-
-    def check(self, path: Path) -> None:
-        """Raise ArtifactError where a file is missing, IntegrityError where it is another one."""
-        if not path.is_file():
-            raise ArtifactError(f"{path} is in the manifest but not on disk. Export it again, or copy it here.")
-        if (size := path.stat().st_size) != self.bytes:
-            raise IntegrityError(
-                f"{path} has {size} bytes, the manifest says {self.bytes}: it was truncated or replaced. "
-                "Copy it again from where it was exported, or export again."
-            )
-        if (digest := sha256(path)) != self.sha256:
-            raise IntegrityError(
-                f"{path} was changed: its SHA-256 is {digest[:12]}…, the manifest says {self.sha256[:12]}…. "
-                "Copy it again from where it was exported, or export again."
-            )
+from mnist_edge.core.reading import reading
+from mnist_edge.core.typed_json import SCHEMA, FileName, read_json
 
 
 @dataclass(frozen=True)
@@ -135,7 +109,7 @@ class Manifest:
     def read(cls, folder: Path) -> Self:
         """Return a folder's manifest. Raises FolderError where there is none, or a damaged one."""
         folder = settled(folder)
-        path = _manifest_path(folder)
+        path = manifest_path(folder)
         manifest = read_json(path, cls, "Export again.")
         with reading(FolderError, f"{path} is damaged", "Export again."):
             for artifact in manifest.artifacts:
@@ -160,18 +134,6 @@ class Manifest:
         return self.folder / name
 
 
-def _manifest_path(folder: Path) -> Path:
-    """Return the path of a folder's manifest. Raises FolderError where there is none."""
-    advice = "mnist-edge export makes one; its default is exports/cnn."
-    if folder.is_file():
-        raise FolderError(f"{folder} is a file; give the export folder that it is in.")
-    if not folder.is_dir():
-        raise FolderError(f"there is no folder {folder}. {advice}")
-    if not (folder / MANIFEST).is_file():
-        raise FolderError(f"{folder} has no {MANIFEST}, so it is not a finished export. {advice}")
-    return folder / MANIFEST
-
-
 def find_artifact(path: Path) -> Artifact | None:
     """Return the entry of a file in the manifest beside it, checked by SHA-256; None where no manifest lists it.
 
@@ -184,40 +146,4 @@ def find_artifact(path: Path) -> Artifact | None:
         if artifact.path.name == path.name:
             artifact.check()
             return artifact
-    return None
-
-
-def stored_entries(folder: Path) -> list[dict[str, Any]]:
-    """Return the files that a manifest lists, each with `file`, `format`, `precision`, `bytes` and `sha256`.
-
-    `predict` needs no more, and reading a whole manifest costs it 20 ms and 2 MiB.
-
-    Raises:
-        FolderError: as `Manifest.read` says.
-    """
-    path = _manifest_path(settled(folder))
-    kinds = {"file": str, "format": str, "precision": str, "bytes": int, "sha256": str}
-    try:
-        with reading(FolderError, f"{path} is damaged", "Export again."):
-            entries = parse(read_bytes(path, MOST_BYTES))["artifacts"]
-            for entry in entries:
-                file_path(entry["file"])
-                if not all(type(entry[name]) is kind for name, kind in kinds.items()):
-                    raise ValueError("a file has a value of another kind")
-            return list(entries)
-    except FolderError:
-        Manifest.read(folder)  # says which field is wrong
-        raise
-
-
-def check_listed(path: Path) -> str | None:
-    """Check the size and SHA-256 of a file that the manifest beside it lists, and return the latter; None of others.
-
-    Raises:
-        ArtifactError, IntegrityError, FolderError: the file is another one, or the manifest is damaged.
-    """
-    for entry in stored_entries(path.parent) if (settled(path.parent) / MANIFEST).is_file() else ():
-        if entry["file"] == path.name:
-            FileEntry(entry["bytes"], entry["sha256"]).check(path)
-            return str(entry["sha256"])
     return None

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from mnist_edge.core.errors import MissingRuntime
+from mnist_edge.core.errors import BrokenRuntime, MissingRuntime
 
 EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "tf2onnx", "onnx", "scikit-learn"), "mnist-edge[export]"),
@@ -53,7 +53,8 @@ def require(module: str, package: str, what: str) -> ModuleType:
         what: what the user was trying to do, for the message.
 
     Raises:
-        MissingRuntime: the package is not installed, or does not load.
+        MissingRuntime: the package is not installed.
+        BrokenRuntime: it is installed, and does not load.
     """
     if not installed(module):
         raise MissingRuntime(f"{what} needs {package}, which is not installed. Install it: {pip_install(package)}")
@@ -68,14 +69,14 @@ def require(module: str, package: str, what: str) -> ModuleType:
         reason = " ".join(str(error).split()) or type(error).__name__
         release = " ".join((package, *versions([package]).values()))
         again = pip_install("--upgrade", "--force-reinstall", package)
-        raise MissingRuntime(
+        raise BrokenRuntime(
             f"{what} needs {package}; {release}, which is installed, does not load here ({reason}). "
             f"Install it anew: {again}"
         ) from error
 
 
 def _check_numpy(module: str, package: str, what: str) -> None:
-    """Raise MissingRuntime where a package was built for NumPy 1 and NumPy is newer."""
+    """Raise BrokenRuntime where a package was built for NumPy 1 and NumPy is newer."""
     first = FOR_NUMPY_2.get(package)
     if first is None:
         return
@@ -83,7 +84,7 @@ def _check_numpy(module: str, package: str, what: str) -> None:
     if found[package] and _numbers(found["numpy"] or "1") >= (2,) and _numbers(found[package]) < first:
         newer = f"{package}>={'.'.join(map(str, first))}"
         advice = "numpy<2" if package == "tflite-runtime" else newer  # whose last version is 2.14.0
-        raise MissingRuntime(
+        raise BrokenRuntime(
             f"{what} needs {package}; {package} {found[package]}, which is installed, was built for NumPy 1, and NumPy "
             f"{found['numpy']} is here. Install what goes together: {pip_install(advice)}"
         )

@@ -11,7 +11,8 @@ from mnist_edge.core.errors import FolderError, MnistEdgeError
 from mnist_edge.core.reading import MEGABYTE, read_bytes, reading
 from mnist_edge.core.text import printable
 
-SCHEMA = 1  # of every JSON document
+SCHEMA = 1  # of every JSON document but bench's
+BENCH_SCHEMA = 2  # since it holds samples by process
 MOST_BYTES = 32 * MEGABYTE  # parsed, a byte can take 24 bytes of memory
 DEEPEST = 64
 WHOLE = 2**63
@@ -20,16 +21,20 @@ FileName = Annotated[str, "the name of a file"]
 Document = TypeVar("Document")
 
 
-def read_json(path: Path, kind: type[Document], advice: str, error: type[MnistEdgeError] = FolderError) -> Document:
-    """Return the content of a JSON file as a dataclass of this kind.
+def read_json(
+    path: Path, kind: type[Document], advice: str, error: type[MnistEdgeError] = FolderError, schema: int = SCHEMA
+) -> Document:
+    """Return the content of a JSON file of a schema as a dataclass of this kind.
 
     Raises:
-        FolderError, or `error`: the file is damaged or has another schema; the message ends in `advice`.
+        FolderError, or `error`: the file is not there, damaged or has another schema; the message ends in `advice`.
     """
     with reading(error, f"{path} is damaged", advice):
+        if not path.exists():
+            raise error(f"there is no file {path}. {advice}")
         content = parse(read_bytes(path, MOST_BYTES))
-        if content["schema"] != SCHEMA:
-            raise error(f"{path} has schema {content['schema']}, this version reads schema {SCHEMA}. {advice}")
+        if content["schema"] != schema:
+            raise error(f"{path} has schema {content['schema']}, this version reads schema {schema}. {advice}")
         return structure(content, kind)
 
 

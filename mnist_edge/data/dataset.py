@@ -43,6 +43,10 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, indices: Indices) -> "Digits":
+        """Return some of the digits."""
+        return Digits(self.images[indices], self.labels[indices])
+
     @cached_property
     def idx_digests(self) -> tuple[str, str]:
         """Return the SHA-256 of the raw IDX files that would hold the images and the labels."""

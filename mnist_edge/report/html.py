@@ -15,7 +15,8 @@ from mnist_edge.core.text import printable
 from mnist_edge.formats.inspection import tensor_text
 from mnist_edge.report import plots
 from mnist_edge.report.devices import Device
-from mnist_edge.report.stored import BenchResults, StoredStats
+from mnist_edge.report.latency_facts import figures, latency_facts
+from mnist_edge.report.stored import BenchResults
 from mnist_edge.report.tables import difference, size
 from mnist_edge.report.verify_tables import interval, worst_tolerances
 from mnist_edge.verify.result import KERAS_NAME, ArtifactResult, Status, VerifyReport
@@ -45,7 +46,7 @@ def render(
     devices = tuple(devices)
     facts = {
         **_verdict_facts(report),
-        **_latency_facts(report, bench),
+        **latency_facts(report, bench),
         "good": report.passes(strict) and all(device.passes(strict) for device in devices),
         "failed_on": [device.name for device in devices if not device.passes(strict)],
         "devices": [_device(device, strict) for device in devices],
@@ -135,8 +136,8 @@ def _variants(report: VerifyReport) -> list[dict[str, Any]]:
             "file": result.artifact.path.name,
             "name": variant.name,
             "flips": len(variant.flips),
-            "difference": variant.error or difference(variant.largest_difference),
-            "good": variant.passed,
+            "difference": variant.skipped or variant.error or difference(variant.largest_difference),
+            "verdict": Status.SKIPPED if variant.skipped else Status.PASS if variant.passed else Status.FAIL,
         }
         for result in report.results
         for variant in result.variants
@@ -159,7 +160,7 @@ def _device(device: Device, strict: bool) -> dict[str, Any]:
         }
     blank = {"status": Status.SKIPPED, "reasons": [], "accuracy": "–", "flips": "–", "host": "–"}
     for latency in device.timed.results if device.timed else ():
-        rows.setdefault(latency.file, dict(blank)).update(_figures(latency.call))
+        rows.setdefault(latency.file, dict(blank)).update(figures(latency.call))
     return {
         "name": device.name,
         "good": device.passes(strict),
@@ -168,34 +169,6 @@ def _device(device: Device, strict: bool) -> dict[str, Any]:
         "timed": device.timed is not None,
         "notes": [*device.timed.warnings, *device.timed.notes] if device.timed else [],
         "rows": [{"file": file, **row} for file, row in rows.items()],
-    }
-
-
-def _figures(stats: StoredStats, prefix: str = "") -> dict[str, str]:
-    values = {"p50": stats.p50_us, "p90": stats.p90_us, "p99": stats.p99_us}
-    return {f"{prefix}{name}": f"{value:.1f}" for name, value in values.items()}
-
-
-def _latency_facts(report: VerifyReport, bench: BenchResults | None) -> dict[str, Any]:
-    """Return the results of bench for these files, by SHA-256, and the names of those that were other files."""
-    known = {result.artifact.sha256 for result in report.results}
-    results = bench.results if bench else ()
-    return {
-        "latency": [
-            {
-                "file": item.file,
-                "runs": item.call.runs,
-                "batch": item.batch,
-                **_figures(item.invoke, "invoke_"),
-                **_figures(item.call, "call_"),
-            }
-            for item in results
-            if item.sha256 in known
-        ],
-        "latency_left_out": [item.file for item in results if item.sha256 not in known],
-        "latency_host": bench and bench.host,
-        "latency_threads": bench and bench.threads,
-        "latency_warnings": bench.warnings if bench else (),
     }
 
 

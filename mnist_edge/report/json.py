@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-from mnist_edge.bench.benchmark import BenchReport
+from mnist_edge.bench.benchmark import BenchReport, Latency
 from mnist_edge.bench.machine import State
+from mnist_edge.bench.statistics import fast_level, interval, ratio
 from mnist_edge.bench.timing import LatencyStats
-from mnist_edge.core.typed_json import SCHEMA, strict_json
+from mnist_edge.core.typed_json import BENCH_SCHEMA, SCHEMA, strict_json
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description
 from mnist_edge.formats.layer_errors import LayerError
-from mnist_edge.training.recipes import Recipe
+from mnist_edge.report.changes import Changes
+from mnist_edge.training.recipe import Recipe
 from mnist_edge.verify.diagnosis import Diagnosis
 from mnist_edge.verify.result import ArtifactResult, VerifyReport
 
@@ -112,24 +114,16 @@ def layers(errors: Mapping[str, Iterable[LayerError]], skipped: Mapping[str, str
 
 def bench(report: BenchReport) -> dict[str, Any]:
     """Return all figures with the raw samples; `BenchResults` reads it."""
+    options = report.options
     content = {
-        "schema": SCHEMA,
+        "schema": BENCH_SCHEMA,
         "model": report.manifest.model,
-        "threads": report.options.threads,
-        "cpu": report.options.cpu,
-        "duration_s": report.options.duration,
-        "results": [
-            {
-                "file": item.artifact.path.name,
-                "sha256": item.artifact.sha256,
-                "batch": item.batch,
-                "us_per_image": item.per_image,
-                "images_per_second": 1e6 / item.per_image,
-                "invoke": _stats(item.invoke),
-                "call": _stats(item.call),
-            }
-            for item in report.latencies
-        ],
+        "threads": options.threads,
+        "cpu": options.cpu,
+        "duration_s": options.duration,
+        "idle_ms": options.idle_ms,
+        "processes": len(report.control.processes),
+        "results": [_latency(report, item) for item in report.latencies],
         "skipped": report.skipped,
         "notes": report.slower_than_float(),
         "warnings": report.warnings,
@@ -137,20 +131,61 @@ def bench(report: BenchReport) -> dict[str, Any]:
         "after": _state(report.after),
         "host": asdict(report.host),
         "versions": report.versions,
+        "control": stats(report.control),
+        "clock": stats(report.clock),
     }
     return cast(dict[str, Any], strict_json(content))
 
 
-def _stats(stats: LatencyStats) -> dict[str, Any]:
+def changes(found: Changes) -> dict[str, Any]:
+    """Return what changed since an older run of `bench`."""
+    files = [{**asdict(item), "verdict": str(item.verdict)} for item in found.files]
+    return {"changes": files, "alone": dict(found.alone), "control_ratio": found.control, "change_notes": found.notes}
+
+
+def _latency(report: BenchReport, item: Latency) -> dict[str, Any]:
+    content = {
+        "file": item.artifact.path.name,
+        "sha256": item.artifact.sha256,
+        "runtime": item.runtime,
+        "batch": item.batch,
+        "us_per_image": item.per_image,
+        "images_per_second": 1e6 / item.per_image,
+        "invoke": stats(item.invoke),
+        "call": stats(item.call),
+        "cold": item.cold and stats(item.cold),
+        "idle": item.idle and stats(item.idle),
+        "start": item.start and {"seconds": item.start.seconds, "peak_bytes": item.start.peak},
+        "baseline": None,
+        "operators": [asdict(operator) for operator in item.operators],
+        "throughput": [
+            {"batch": rate.batch, "threads": rate.threads, "images_per_second": rate.images_per_second}
+            for rate in item.throughput
+        ],
+    }
+    if baseline := report.baseline(item):
+        value, low, high = ratio(item.call, baseline.call)
+        content["baseline"] = {"file": baseline.artifact.path.name, "ratio": value, "interval": [low, high]}
+    return content
+
+
+def stats(samples: LatencyStats) -> dict[str, Any]:
+    """Return the figures of a kind of call with its raw samples by process; `StoredStats` reads it."""
+    level, share = fast_level(samples)
     return {
-        "p50_us": stats.p50,
-        "p90_us": stats.p90,
-        "p99_us": stats.p99,
-        "min_us": stats.minimum,
-        "runs": stats.runs,
-        "every": stats.every,
-        "seconds": stats.seconds,
-        "samples_ns": stats.samples_ns.tolist(),
+        "p50_us": samples.p50,
+        "p50_interval_us": interval(samples),
+        "p90_us": samples.p90,
+        "p99_us": samples.p99,
+        "p999_us": samples.p999,
+        "min_us": samples.minimum,
+        "mad_us": samples.mad,
+        "fast_us": level,
+        "fast_open": share,
+        "runs": samples.runs,
+        "seconds": samples.seconds,
+        "percentiles_us": samples.percentiles,
+        "samples_ns": [part.tolist() for part in samples.processes],
     }
 
 

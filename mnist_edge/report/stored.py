@@ -6,7 +6,7 @@ from pathlib import Path
 from mnist_edge.core.errors import FolderError
 from mnist_edge.core.folder import BENCH, VERIFY
 from mnist_edge.core.host import Host
-from mnist_edge.core.typed_json import FileName, read_json
+from mnist_edge.core.typed_json import BENCH_SCHEMA, FileName, read_json
 from mnist_edge.verify.result import Status
 
 
@@ -75,12 +75,23 @@ class VerifyResults:
 
 @dataclass(frozen=True)
 class StoredStats:
-    """Percentiles of a kind of call, in microseconds, and the number of samples."""
+    """The figures of a kind of call, in microseconds, and the number of samples.
+
+    `percentiles_us` are the 0th to the 100th; `fast_us` and `fast_open` are those of `bench.statistics.fast_level`.
+    """
 
     p50_us: float
     p90_us: float
     p99_us: float
-    runs: int = 0
+    fast_us: float
+    fast_open: float
+    runs: int
+    percentiles_us: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the percentiles are not 101 numbers."""
+        if len(self.percentiles_us) not in (0, 101):
+            raise ValueError("percentiles_us are not 101 numbers")
 
 
 @dataclass(frozen=True)
@@ -91,18 +102,29 @@ class StoredLatency:
     sha256: str
     invoke: StoredStats
     call: StoredStats
-    batch: int = 1
+    cold: StoredStats | None
+    idle: StoredStats | None
+    runtime: str
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Return the file's name, with the runtime's variant where it is not the default."""
+        return self.file if self.runtime == "default" else f"{self.file} ({self.runtime})"
 
 
 @dataclass(frozen=True)
 class BenchResults:
     """What `bench.json` holds, but for the raw samples."""
 
+    model: str
     results: tuple[StoredLatency, ...]
     notes: tuple[str, ...]
     host: Host
-    warnings: tuple[str, ...] = ()
-    threads: int = 1
+    warnings: tuple[str, ...]
+    threads: int
+    versions: dict[str, str]
+    control: StoredStats
 
     @classmethod
     def read(cls, folder: Path) -> "BenchResults | None":
@@ -112,4 +134,4 @@ class BenchResults:
     @classmethod
     def read_file(cls, path: Path) -> "BenchResults":
         """Return the results in a file. Raises FolderError."""
-        return read_json(path, cls, "Run mnist-edge bench again.")
+        return read_json(path, cls, "Run mnist-edge bench again.", schema=BENCH_SCHEMA)

@@ -11,8 +11,6 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Column, Table
 from rich.text import Text
 
-from mnist_edge.bench.benchmark import BenchReport
-from mnist_edge.bench.machine import describe_change
 from mnist_edge.core.contract import LABELS, Contract, Precision
 from mnist_edge.core.errors import ArtifactError
 from mnist_edge.core.manifest import Manifest
@@ -22,7 +20,7 @@ from mnist_edge.export.exporter import Exported
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.inspection import Description, tensor_text
-from mnist_edge.training.recipes import Recipe
+from mnist_edge.training.recipe import Recipe
 from mnist_edge.verify.result import Status
 
 SCHEMA = 1
@@ -68,8 +66,8 @@ def models_table(recipes: Collection[Recipe]) -> RenderableType:
             recipe.name,
             f"{recipe.parameters:,}",
             f"{recipe.macs:,}",
-            f"{recipe.reported:.2%}",
-            recipe.notebook,
+            "" if recipe.reported is None else f"{recipe.reported:.2%}",
+            recipe.notebook or "",
         )
     return Group(rows, *(Text(f"{recipe.name}: {recipe.network}", style="dim") for recipe in recipes))
 
@@ -102,7 +100,7 @@ def training_summary(record: dict[str, Any], layers: str) -> RenderableType:
         f"Data: {record['dataset']['name']}.",
         f"Test loss {test['loss']:.4f}, test accuracy {test['accuracy']:.4f}"
         + (f" (floor of this recipe {record['floor']})" if record["floor"] is not None else "")
-        + f"; the notebook reported {record['recipe']['reported']}.",
+        + (f"; the notebook reported {reported}." if (reported := record["recipe"]["reported"]) else "."),
         "",
         test["report_text"].rstrip(),
         "",
@@ -216,35 +214,3 @@ def footprint_lines(exported: Exported) -> list[str]:
         for artifact in exported.manifest.artifacts
         if artifact.path.name in exported.written and (target := FORMATS[artifact.format].platform)
     ]
-
-
-def bench_table(report: BenchReport) -> RenderableType:
-    """Return the latencies in microseconds, and the host that they were measured on."""
-    batches = {latency.batch for latency in report.latencies}
-    one = len(batches) == 1
-    title = f"Latency in µs, batch {batches.pop()}" if one else "Latency in µs a call"
-    extra = [] if title == "Latency in µs, batch 1" else ["batch", "µs an image", "images/s"]
-    latencies = table("file", "timed", "p50", "p90", "p99", "min", "runs", *extra, title=title)
-    latencies.columns[1].justify = "left"
-    for latency in report.latencies:
-        for name, stats in (("invoke", latency.invoke), ("call", latency.call)):
-            figures = (f"{value:.1f}" for value in (stats.p50, stats.p90, stats.p99, stats.minimum))
-            image = stats.p50 / latency.batch
-            more = [str(latency.batch), f"{image:.1f}", f"{1e6 / image:,.0f}"] if extra else []
-            file = latency.artifact.path.name if name == "invoke" else ""
-            latencies.add_row(file, name, *figures, str(stats.runs), *more)
-    notes = [Text(f"SKIPPED  {name}: {reason}", style="yellow") for name, reason in report.skipped.items()]
-    notes += [Text(f"Note: {line}", style="yellow") for line in [*report.warnings, *report.slower_than_float()]]
-    return Group(latencies, *notes, Text(_bench_legend(report), style="dim"))
-
-
-def _bench_legend(report: BenchReport) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    options = report.options
-    pinned = "" if options.cpu is None else f" on CPU {options.cpu}"
-    mlperf = f" At least {options.duration:g} s of each; the figure is p90, as in MLPerf." if options.duration else ""
-    return (
-        f"invoke: the bare inference call; call: uint8 pixels in, float32 probabilities out. "
-        f"{options.threads} thread(s){pinned}, interleaved, warmed up.{mlperf}\nHost: {report.host}. {versions}.\n"
-        f"State before → after: {describe_change(report.before, report.after)}."
-    )

@@ -105,7 +105,8 @@ def tolerance_table(results: Iterable[ArtifactResult], width: int = 80) -> Table
 
 
 def _variants(report: VerifyReport) -> Text:
-    variants = [(result.artifact.path.name, variant) for result in report.results for variant in result.variants]
+    results = [(result.artifact.path.name, variant) for result in report.results for variant in result.variants]
+    variants = [(name, variant) for name, variant in results if not variant.skipped]
     if not variants:
         return Text("")
     flips = sum(len(variant.flips) for _, variant in variants)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.core.errors import ArtifactError
+from mnist_edge.core.errors import ArtifactError, BrokenRuntime, MissingRuntime
 from mnist_edge.core.folder import REFERENCE
 from mnist_edge.core.manifest import Artifact
 from mnist_edge.core.metrics import Comparison, compare, logit_margins, mcnemar_interval
@@ -15,7 +15,7 @@ from mnist_edge.formats import FORMATS
 from mnist_edge.formats.base import Format
 from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.runner import Runner
-from mnist_edge.verify.diagnosis import GoldenOutputs, InternalCheck, KerasModel, check_internals, diagnose
+from mnist_edge.verify.diagnosis import GoldenOutputs, InternalCheck, KerasModel, check_internals, diagnose, of_runtime
 from mnist_edge.verify.result import ArtifactResult, Sample, Status
 from mnist_edge.verify.tolerances import (
     Overrides,
@@ -26,7 +26,7 @@ from mnist_edge.verify.tolerances import (
     tolerances_of,
     variant_margin,
 )
-from mnist_edge.verify.variants import VariantResult, run_variants
+from mnist_edge.verify.variants import Usual, VariantResult, run_variants
 
 VARIANT_EVERY = 5  # one in five of the golden images is run in the variants too
 CHANGED = "it was changed after the export and entered into the manifest again"
@@ -60,6 +60,9 @@ class ArtifactChecker:
                 return self._run(artifact, file_format, runner)
         except ArtifactError as error:
             return ArtifactResult(artifact, Status.FAIL, (str(error),))
+        except MissingRuntime as error:
+            broken = isinstance(error, BrokenRuntime)
+            return ArtifactResult(artifact, Status.SKIPPED, (str(error),), broken_runtime=broken)
 
     def _changed(self, artifact: Artifact) -> bool:
         """Return whether a file is not the one whose outputs the exporting host recorded."""
@@ -77,7 +80,8 @@ class ArtifactChecker:
         note, changed = self._recorded(artifact, on_host)
         some = slice(None, None, VARIANT_EVERY)
         margin = variant_margin(artifact.precision, golden.keras_variation)
-        variants = tuple(run_variants(file_format, artifact, golden.images[some], on_golden[some], margin))
+        usual = Usual(golden.images[some], on_golden[some], golden.keras[golden.indices][some])
+        variants = tuple(run_variants(file_format, artifact, usual, margin))
         internal_check = InternalCheck(not_compared=self.no_keras_reason)
         if self.keras_model is not None:
             internal_check = check_internals(self.keras_model, file_format, artifact, on_golden)
@@ -90,7 +94,11 @@ class ArtifactChecker:
         ]
         diagnosis = None
         if reasons:
-            failed = GoldenOutputs(artifact.contract, golden.images, golden.keras[golden.indices], on_golden)
+            keras = golden.keras[golden.indices]
+            input_range = file_format.input_range(artifact.path)
+            differs = any(not item.passed for item in tolerances if item.tolerance.name != "host")
+            by_runtime = tuple(of_runtime(variants, file_format)) if differs else ()
+            failed = GoldenOutputs(artifact.contract, golden.images, keras, on_golden, input_range, by_runtime)
             diagnosis = diagnose(failed, runner, self.keras_model, internal_check)
         return ArtifactResult(
             artifact=artifact,

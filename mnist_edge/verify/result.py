@@ -48,7 +48,7 @@ class ArtifactResult:
     `reasons` say why it failed or was skipped, `notes` what else is worth knowing. `comparison` is with Keras,
     `budget` the verdict on the accuracy that a quantized file loses, `on_host` the comparison with the outputs that the
     exporting host recorded of the same file. `outputs` are `[N, 10]` on the sample; `footprint` is the memory that a
-    file needs on another kind of machine.
+    file needs on another kind of machine. `broken_runtime` says that its runtime is installed, and does not load here.
     """
 
     artifact: Artifact
@@ -65,6 +65,7 @@ class ArtifactResult:
     diagnosis: Diagnosis | None = None
     outputs: NDArray[np.float32] | None = None
     footprint: Footprint | None = None
+    broken_runtime: bool = False
 
 
 @dataclass(frozen=True)

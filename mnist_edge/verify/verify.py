@@ -3,10 +3,12 @@
 Reads only the manifest and its files; the dataset and TensorFlow are used where they are at hand.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_edge.core.contract import Contract, Precision
-from mnist_edge.core.errors import ArtifactError, CustomCodeNeeded, FolderError, MissingRuntime
+from mnist_edge.core.errors import ArtifactError, BrokenRuntime, CustomCodeNeeded, FolderError, MissingRuntime
 from mnist_edge.core.files import sha256
 from mnist_edge.core.folder import MODEL, REFERENCE
 from mnist_edge.core.manifest import Artifact, Manifest
@@ -44,7 +46,7 @@ def verify(
     Raises:
         FolderError: no manifest, or no artifact.
         IntegrityError, ArtifactError: a file is not the one that the manifest lists.
-        MissingRuntime: no artifact's runtime is installed, so nothing could be checked.
+        MissingRuntime: no artifact's runtime is installed and loads, so nothing could be checked.
     """
     with reading_folder(Path(folder)) as place:
         return _verify(place, dataset, overrides, images)
@@ -65,11 +67,12 @@ def _verify(folder: Path, dataset: Dataset | None, overrides: Overrides | None, 
     for name in manifest.files:
         if (folder / name).is_file():
             manifest.check(name)
-    keras_model, reason = _keras_model(folder / MODEL, golden)
+    keras_model, reason, broken = _keras_model(folder / MODEL, golden)
     checker = ArtifactChecker(golden, sample, keras_model, reason, overrides or {}, ours=True)
     results = tuple(checker.check(artifact) for artifact in manifest.artifacts)
     _refuse_if_all_skipped(results)
     checks = (_recheck(checker), _internals(results), *counterpart_checks(results, sample), *_floor(manifest))
+    checks += (*_skipped_variants(results), *_runtimes_load(results, broken))
     return VerifyReport(manifest.model, manifest.about.dataset.name, manifest, sample, results, checks)
 
 
@@ -96,12 +99,12 @@ def verify_file(
     """
     golden = Reference.read(reference_path)
     artifact = _foreign_artifact(path, precision)
-    keras_model, reason = _keras_model(reference_path.parent / MODEL, golden)
+    keras_model, reason, broken = _keras_model(reference_path.parent / MODEL, golden)
     ours = golden.sha256.get(path.name) == artifact.sha256
     sample = _sample(golden, dataset or load_local())
     checker = ArtifactChecker(golden, sample, keras_model, reason, overrides or {}, ours)
     results = (checker.check(artifact),)
-    checks = [_recheck(checker), _internals(results)]
+    checks = [_recheck(checker), _internals(results), *_skipped_variants(results), *_runtimes_load(results, broken)]
     if not ours:
         detail = f"{reference_path.name} holds no outputs of this file"
         checks.append(Check("this runtime computes what the exporting host did", Status.SKIPPED, detail))
@@ -154,7 +157,23 @@ def _precision(file_format: Format, path: Path) -> Precision:
 
 def _refuse_if_all_skipped(results: tuple[ArtifactResult, ...]) -> None:
     if all(result.status is Status.SKIPPED for result in results):
-        raise MissingRuntime("nothing could be checked: " + "; ".join(dict.fromkeys(r.reasons[0] for r in results)))
+        one_a_format = {result.artifact.format: result.reasons[0] for result in results}
+        raise MissingRuntime("nothing could be checked: " + "; ".join(dict.fromkeys(one_a_format.values())))
+
+
+def _runtimes_load(results: tuple[ArtifactResult, ...], no_keras: bool) -> tuple[Check, ...]:
+    """Return the failed check of the installed runtimes that do not load; none where all do."""
+    unchecked = [item.artifact.path.name for item in results if item.broken_runtime] + [MODEL] * no_keras
+    if not unchecked:
+        return ()
+    return (Check("every runtime that is installed loads", Status.FAIL, f"not checked: {', '.join(unchecked)}"),)
+
+
+def _skipped_variants(results: tuple[ArtifactResult, ...]) -> Iterator[Check]:
+    """Yield a check for each variant, and reason, for which files were not run in it."""
+    reasons = [(item.name, item.skipped) for result in results for item in result.variants if item.skipped]
+    for (name, reason), count in Counter(reasons).items():
+        yield Check(f"files give the same classes {name}", Status.SKIPPED, f"{count} of them were not run so: {reason}")
 
 
 def _recheck(checker: ArtifactChecker) -> Check:
@@ -198,19 +217,19 @@ def _internals(results: tuple[ArtifactResult, ...]) -> Check:
     return Check(name, Status.PASS, f"in {len(checks)} files, {detail}")
 
 
-def _keras_model(path: Path, golden: Reference) -> tuple[KerasModel | None, str]:
-    """Return Keras's model where it and TensorFlow are here, else the reason why not."""
+def _keras_model(path: Path, golden: Reference) -> tuple[KerasModel | None, str, bool]:
+    """Return Keras's model where it and TensorFlow are here, else why not, and whether TensorFlow is broken."""
     if not path.is_file():
-        return None, f"{MODEL} is not here"
+        return None, f"{MODEL} is not here", False
     if missing := KERAS.missing():
-        return None, missing
+        return None, missing, False
     first_look(path, KERAS, step=SCAN)
     keras_model = KerasModel(path, golden.images)
     try:
         _ = keras_model.model
-    except CustomCodeNeeded as error:
-        return None, str(error)
-    return keras_model, ""
+    except (BrokenRuntime, CustomCodeNeeded) as error:
+        return None, str(error), isinstance(error, BrokenRuntime)
+    return keras_model, "", False
 
 
 def _floor(manifest: Manifest) -> tuple[Check, ...]:

@@ -108,6 +108,24 @@ def test_a_second_ctrl_c_ends_what_does_not_return() -> None:
         assert b"ended at once" in process.stderr.read()
 
 
+ABORTING = """
+import atexit, ctypes, signal
+from mnist_edge import cli
+ctypes.pythonapi.Py_AtExit(ctypes.CDLL(None).abort)  # as threads of TensorFlow do that are still at work
+def interrupted(*_, **__):
+    atexit.register(print, "temporary files are removed", flush=True)
+    signal.raise_signal(signal.SIGINT)
+cli.commands.main = interrupted
+cli.main(["inspect"])
+"""
+
+
+def test_after_ctrl_c_no_runtime_aborts_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", ABORTING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "temporary files are removed\n"), done.stderr
+    assert "no half-written file is left" in done.stderr
+
+
 def test_a_file_that_grows_over_a_limit_leaves_the_folder_as_it_was(exports: Path, tmp_path: Path) -> None:
     target = tmp_path / "mlp-rpi.tar.gz"
     limited = f"ulimit -f 200; exec {sys.executable} -m mnist_edge bundle {exports / 'mlp'} --out {target}"

@@ -157,7 +157,7 @@ def test_the_paths_that_a_file_allows_are_run(run: Run, exports: Path, tmp_path:
     threads = f"{max(os.cpu_count() or 1, 2)} threads"
     assert paths == {
         "mlp-int8-anybatch.onnx": {"graph optimizations off", threads, "batch 32"},
-        "mlp-int8-anybatch.tflite": {"without XNNPACK", threads, "batch 32"},
+        "mlp-int8-anybatch.tflite": {"without XNNPACK", "compiled", threads, "batch 32"},
     }
 
 

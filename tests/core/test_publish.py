@@ -197,11 +197,12 @@ def test_files_are_as_the_umask_says(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "mlp" / "model.keras").stat().st_mode) == 0o600
 
 
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
-    child = "from mnist_edge.core.children import end_with_parent; end_with_parent(); import time; time.sleep(60)"
+def test_a_child_ends_with_its_parent_also_while_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("import time; time.sleep(60)")
     parent = (
-        "import os, subprocess, sys, time; from mnist_edge.core.children import for_child\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], env={{**os.environ, **for_child()}})\n"
+        "import os, subprocess, sys, time; from mnist_edge.core.children import for_child, python_command\n"
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "child = subprocess.Popen(python_command('endless', 'main'), env={**os.environ, **for_child()})\n"
         "time.sleep(0.5); print(child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:

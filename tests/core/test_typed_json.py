@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mnist_edge.core.errors import FolderError
-from mnist_edge.core.manifest import Manifest, check_listed, stored_entries
+from mnist_edge.core.listing import check_listed, stored_entries
+from mnist_edge.core.manifest import Manifest
 from mnist_edge.core.reference import Reference
 from mnist_edge.core.typed_json import structure
-from mnist_edge.report.stored import BenchResults, StoredStats
+from mnist_edge.report.stored import BenchResults, StoredComparison
 
 
 @pytest.fixture
@@ -52,15 +53,15 @@ def test_a_wrong_field_is_named(
 
 
 def test_numbers_are_numbers_and_text_is_text() -> None:
-    assert structure({"p50_us": 1, "p90_us": 2.5, "p99_us": 3}, StoredStats) == StoredStats(1, 2.5, 3)
+    assert structure({"accuracy": 1, "flips": [3]}, StoredComparison) == StoredComparison(1, (3,))
     for bad in ("1", None, True, float("inf")):
-        with pytest.raises(ValueError, match="p50_us"):
-            structure({"p50_us": bad, "p90_us": 2.5, "p99_us": 3}, StoredStats)
+        with pytest.raises(ValueError, match="accuracy"):
+            structure({"accuracy": bad, "flips": [3]}, StoredComparison)
 
 
 def test_version_and_schema_are_checked_in_one_place(tmp_path: Path) -> None:
-    (tmp_path / "bench.json").write_text('{"schema": 2}')
-    with pytest.raises(FolderError, match=r"schema 2, this version reads schema 1\. Run mnist-edge bench again"):
+    (tmp_path / "bench.json").write_text('{"schema": 1}')
+    with pytest.raises(FolderError, match=r"schema 1, this version reads schema 2\. Run mnist-edge bench again"):
         BenchResults.read(tmp_path)
     (tmp_path / "bench.json").write_text("[" * 100_000)
     with pytest.raises(FolderError, match="damaged"):

@@ -23,6 +23,7 @@ from mnist_edge.data.dataset import Dataset
 from mnist_edge.deploy.boards import BOARDS
 from mnist_edge.deploy.emulation import userland as emulate
 from mnist_edge.deploy.emulation.userland import Userland
+from mnist_edge.formats.tflite.compiled import VARIANT as COMPILED
 
 pytestmark = pytest.mark.extra("a board's userland")
 
@@ -123,6 +124,15 @@ def test_every_file_passes_there(name: str, verdicts: dict[str, dict[str, Any]],
         limit = 1 / 256 if "io8" in file else 1e-6 if "int8" in file else 5e-6
         if "dynamic" not in file and "int16" not in file and "float16" not in file:
             assert on_host["largest_difference"] <= limit, file
+
+
+def test_compiled_runs_where_the_cpu_has_atomic_instructions(verdicts: dict[str, dict[str, Any]]) -> None:
+    for name, content in verdicts.items():
+        reasons = [each["skipped"] for item in content["results"] for each in item["paths"] if each["name"] == COMPILED]
+        assert reasons, name
+        wanted = {"rpi3": "ARMv8.1", "rpi4": "ARMv8.1", "rpi5": None, "rpi-32bit": "no wheel"}[name.rpartition("-")[0]]
+        for reason in reasons:
+            assert reason is None if wanted is None else wanted in reason, name
 
 
 @pytest.fixture(scope="module")

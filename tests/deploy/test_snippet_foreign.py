@@ -117,8 +117,8 @@ def test_of_two_outputs_every_language_takes_the_same(
     [
         ("uint8-int8.tflite", "js", "LiteRT.js knows no int8 tensors"),
         ("int8.tflite", "js", "LiteRT.js knows no int8 tensors"),
-        ("misnamed.tflite", "python", "is damaged"),
-        ("misnamed.tflite", "js", "is damaged"),
+        ("misnamed.tflite", "python", "'utf-8' codec"),
+        ("misnamed.tflite", "js", "'utf-8' codec"),
     ],
 )
 def test_what_a_language_cannot_run_is_refused(

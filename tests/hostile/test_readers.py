@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from support import fuzz
+from support import faults, fuzz
 from support.mutations_containers import BOMB
 
 from mnist_edge.core.errors import ArtifactError, DataError, FolderError, ModelError, PictureError
@@ -25,6 +25,7 @@ from mnist_edge.core.text import one_line, printable
 from mnist_edge.core.typed_json import parse, strict_json
 from mnist_edge.data import dataset as data
 from mnist_edge.data.idx import read_folder, read_npz
+from mnist_edge.formats import FORMATS
 from mnist_edge.formats.c_array import source as c_source
 from mnist_edge.predict.picture import read as read_picture
 from mnist_edge.report.html import _in_markdown, _in_one_line
@@ -106,7 +107,7 @@ def png(width: int, height: int, chunks: tuple[tuple[bytes, bytes], ...] = ()) -
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (png(40_000, 40_000), "it has too many pixels"),
+        (png(40_000, 40_000), "40,000 × 40,000 pixels takes 6,400 MB, and the limit is 200 MB"),
         (png(9_000, 9_000), "9,000 × 9,000 pixels takes 324 MB, and the limit is 200 MB"),
         (b"P3 5000 5000 255\n" + b"1 " * 100, "5,000 × 5,000 pixels takes 100 MB, and the limit is 17 MB"),
         (png(30, 30, ((b"zTXt", b"a\0\0" + BOMB),)), "too large"),
@@ -280,3 +281,16 @@ def test_the_same_numbers_make_the_same_file(chosen: tuple[Path, list[fuzz.Seed]
 
     for item in chosen[1]:
         assert mutate(item.kind, item.content, Random(3)) == mutate(item.kind, item.content, Random(3))
+
+
+def test_an_input_of_gigabytes_is_refused_before_they_are_allocated(exports: Path, tmp_path: Path) -> None:
+    def huge(model: Any, graph: Any) -> None:
+        graph.tensors[graph.inputs[0]].shape = np.array([1, 28, 28, 11_730_945], np.int32)
+        graph.tensors[graph.inputs[0]].shapeSignature = None
+
+    path = tmp_path / "huge.tflite"
+    path.write_bytes((exports / "mlp" / "mlp-int8.tflite").read_bytes())
+    faults.edit_tflite(path, huge)
+    with pytest.raises(ArtifactError, match="its input takes 9,197 MB, and the limit is 200 MB"):
+        FORMATS["tflite"].open(path)
+    assert "its input takes" in str(FORMATS["tflite"].describe(path))

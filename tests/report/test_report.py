@@ -12,6 +12,7 @@ from support import faults
 from support.commands import Run
 
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.report.stored import BenchResults
 
 
 class Page(HTMLParser):
@@ -57,6 +58,8 @@ def test_the_page_is_of_one_piece_and_asks_for_nothing(reported: Path) -> None:
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     assert "@import" not in html
     assert not re.findall(r"url\((?!#)", html)
+    costs = page.text.partition("Accuracy against size and latency")[2]
+    assert all(costs.count(f"mlp-{kind}") >= 3 for kind in ("int8.onnx", "int8.tflite")), "by size, warm and cold"
     assert "<script" not in html
     assert page.text.index("PASS") < page.text.index("Everything against everything")
     for heading in ("Files", "Digits that change class", "Tolerances", "Confusion matrices", "Latency", "Layers"):
@@ -81,6 +84,10 @@ def test_both_pages_tell_the_same_facts(reported: Path, run: Run) -> None:
         assert accuracy in page.text
     assert "Measured by mnist-edge bench on" in page.text
     assert "Measured by mnist-edge bench on" in markdown
+    for item in BenchResults.read(reported).results:  # type: ignore[union-attr]
+        assert item.cold is not None
+        assert f"cold {item.cold.p50_us:.0f}" in page.text  # in the picture
+        assert f"| {item.cold.p50_us:.1f} |" in markdown
 
 
 def test_a_failure_comes_first_with_its_cause_and_what_was_skipped_is_marked(

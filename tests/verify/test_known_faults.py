@@ -114,6 +114,64 @@ def test_another_pixel_range_of_a_foreign_file_is_named(exports: Path, tmp_path:
     assert "spans 0 to 255" in result.diagnosis.causes[0].evidence
 
 
+def theirs_in_onnx(folder: Path, calibration: Any, target: Path) -> None:
+    """Quantize `mlp` with ONNX Runtime's defaults, but for weights that do not saturate without VNNI: a float input."""
+    from onnxruntime import quantization
+
+    rest = iter(calibration)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Any:
+            image = next(rest, None)
+            return None if image is None else {"image": image[None]}
+
+    quantization.quantize_static(folder / "mlp-float32.onnx", target, Reader(), reduce_range=True)
+
+
+def theirs_in_tflite(folder: Path, calibration: Any, target: Path) -> None:
+    """Convert `mlp` with TensorFlow's defaults for int8: the input stays float."""
+    import tensorflow as tf
+
+    from mnist_edge.formats.keras.model import load_model
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(load_model(folder / "model.keras"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image.reshape(1, 28, 28, 1)] for image in calibration)
+    target.write_bytes(converter.convert())
+
+
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+@pytest.mark.parametrize(
+    ("convert", "scale", "offset", "words"),
+    [
+        (theirs_in_onnx, 255, 0, "spans 0 to 255"),
+        (theirs_in_onnx, 2, -1, "spans -1 to 0.996"),
+        (theirs_in_onnx, 1 / 255, 0, "spans 0 to 0.0039"),
+        (theirs_in_onnx, 1, 0, None),
+        (theirs_in_tflite, 255, 0, "spans 0 to 255"),
+    ],
+)
+def test_another_pixel_range_before_a_float_input_is_quantized_is_named(
+    convert: Callable[[Path, Any, Path], None],
+    scale: float,
+    offset: float,
+    words: str | None,
+    exports: Path,
+    mnist: Dataset,
+    tmp_path: Path,
+) -> None:
+    folder = exports / "mlp"
+    foreign = tmp_path / f"theirs.{convert.__name__.rpartition('_')[2]}"
+    pixels = mnist.train.images[:100, None].astype(np.float32) / np.float32(255) * np.float32(scale)
+    convert(folder, pixels + np.float32(offset), foreign)
+    (result,) = verify_file(foreign, folder / "reference.npz").results
+    causes = [] if result.diagnosis is None else result.diagnosis.causes
+    named = [item.evidence for item in causes if item.name == "calibrated on another pixel range"]
+    assert len(named) == (words is not None)
+    assert all(str(words) in evidence for evidence in named)
+    assert (result.status is Status.FAIL) is (words is not None)
+
+
 def other_biases(graph: Any, arrays: dict[str, Any]) -> None:
     """Return the classes each other's biases: no known fault."""
     arrays["Gemm_1_bias"] = np.roll(arrays["Gemm_1_bias"], 1)
