@@ -95,18 +95,26 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     """Return the recipe as it is, and with one part of its training changed."""
     training = recipe.augmented
     assert training is not None
+    change = training.change
+    drawn = training.drawn_digits > 0
     changes: dict[str, dict[str, Any]] = {
         "as the recipe": {},
         "no change of images": {"change": PLAIN},
-        "no bending": {"change": replace(training.change, bend=0.0)},
-        "stroke width": {"change": replace(training.change, stroke=0.4 - training.change.stroke)},
-        "blur, contrast, noise": {"change": replace(training.change, blur=0.3, contrast=0.2, noise=0.03)},
-        "drawn digits and marks": {
-            "drawn_digits": 0 if training.drawn_digits else 6000,
-            "drawn_marks": 0 if training.drawn_marks else 3000,
+        "no bending": {"change": replace(change, bend=0.0)},
+        f"{_done(change.stroke > 0)} stroke width": {"change": replace(change, stroke=0.4 - change.stroke)},
+        "with blur, contrast, noise": {"change": replace(change, blur=0.3, contrast=0.2, noise=0.03)},
+        f"{_done(training.unvaried > 0)} unvaried epochs": {"unvaried": 0.2 - training.unvaried},
+        f"{_done(drawn)} drawn digits and marks": {
+            "drawn_digits": 0 if drawn else 3000,
+            "drawn_marks": 0 if drawn else 1500,
         },
     }
-    return {name: replace(recipe, augmented=replace(training, **change)) for name, change in changes.items()}
+    return {name: replace(recipe, augmented=replace(training, **changed)) for name, changed in changes.items()}
+
+
+def _done(there: bool) -> str:
+    """Return whether a part that is there is left out, or one that is not is put in."""
+    return "without" if there else "with"
 
 
 def ablation_table(rows: list[dict[str, Any]]) -> str:

@@ -10,15 +10,11 @@ from mnist_edge.data.dataset import Digits, balanced
 from mnist_edge.export.inputs import CALIBRATION_SEED, ExportInputs
 from mnist_edge.formats.keras.structure import structure_digest
 from mnist_edge.training import store
-from mnist_edge.training.augmented import batches, training_images
 from mnist_edge.training.qat import QatData, QatOptions, fine_tune, plain_batches
-from mnist_edge.training.recipes import RECIPES
 from mnist_edge.training.store import Trained
 from mnist_edge.training.trainer import Progress, evaluate, origin
 
 SHARE = 60  # one image in so many of the training images is held out, of each class
-
-BATCH = 128
 
 
 def fine_tuned_before(folder: Path, trained: Trained) -> Trained:
@@ -66,12 +62,3 @@ def fine_tuned(
     if record.get("structure_sha256"):
         changed["structure_sha256"] = structure_digest(result.model)
     return replace(inputs, model=result.model, record={**record, **changed}, stored=False)
-
-
-def _batches(digits: Digits, recipe: dict[str, Any] | None, seed: int) -> Any:
-    """Return the images on which a network was trained, varied where its recipe does that, and their targets."""
-    training = RECIPES[recipe["name"]].augmented if recipe and recipe.get("name") in RECIPES else None
-    if training is None:
-        return plain_batches(digits, seed=seed)
-    images, targets = training_images(digits, training, seed)
-    return batches(images, targets, training, BATCH, seed)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.data.dataset import Digits
 from mnist_edge.formats.keras.model import predict, scaled
-from mnist_edge.training.augmentation import augmented
+from mnist_edge.training.augmentation import Augmentation, augmented
 from mnist_edge.training.recipe import AugmentedTraining
 from mnist_edge.training.strokes import drawn_digits, drawn_marks
 
@@ -40,18 +40,25 @@ def fit(model: Any, training: AugmentedTraining, digits: Digits, held_out: Digit
         Keras's history, and under `temperature` what the logits were divided by.
     """
     images, targets = training_images(digits, training, options.seed)
-    data = batches(images, targets, training, options.batch_size, options.seed)
     compile_model(model, training, options.epochs * (len(images) // options.batch_size))
-    history = model.fit(
-        data,
-        validation_data=(scaled(held_out.images), np.eye(10, dtype=np.float32)[held_out.labels]),
-        validation_batch_size=1000,
-        epochs=options.epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=options.callbacks,
-    )
-    return {**history.history, "temperature": [calibrate(model, held_out)]}
+    varied = options.epochs - round(training.unvaried * options.epochs)
+    history: dict[str, Any] = {}
+    for first, last, change in ((0, varied, training.change), (varied, options.epochs, Augmentation())):
+        if first == last:
+            continue
+        fitted = model.fit(
+            batches(images, targets, change, options.batch_size, options.seed),
+            validation_data=(scaled(held_out.images), np.eye(10, dtype=np.float32)[held_out.labels]),
+            validation_batch_size=1000,
+            initial_epoch=first,
+            epochs=last,
+            shuffle=False,
+            verbose=0,
+            callbacks=options.callbacks,
+        )
+        for name, values in fitted.history.items():
+            history.setdefault(name, []).extend(values)
+    return {**history, "temperature": [calibrate(model, held_out)]}
 
 
 def training_images(digits: Digits, training: AugmentedTraining, seed: int) -> tuple[NDArray[np.uint8], Any]:
@@ -68,16 +75,25 @@ def training_images(digits: Digits, training: AugmentedTraining, seed: int) -> t
     return np.concatenate(images), targets
 
 
-def batches(images: NDArray[np.uint8], targets: Any, training: AugmentedTraining, batch_size: int, seed: int) -> Any:
+def batches(images: NDArray[np.uint8], targets: Any, change: Augmentation, batch_size: int, seed: int) -> Any:
     """Return a `tf.data` dataset: varied images float32 `[B, 28, 28, 1]` in [0, 1], and targets `[B, 10]`."""
     import tensorflow as tf
 
     def varied(images: Any, targets: Any) -> tuple[Any, Any]:
-        return augmented(tf.cast(images, tf.float32) / 255, training.change)[..., None], targets
+        return augmented(tf.cast(images, tf.float32) / 255, change)[..., None], targets
 
     data = tf.data.Dataset.from_tensor_slices((images, targets))
     data = data.shuffle(len(images), seed=seed).batch(batch_size, drop_remainder=True)
-    return data.map(varied, num_parallel_calls=2, deterministic=True).prefetch(4)
+    return untuned(data.map(varied, num_parallel_calls=2, deterministic=True).prefetch(4))
+
+
+def untuned(data: Any) -> Any:
+    """Return a `tf.data` dataset without its autotuning, whose thread lets each epoch wait up to as long as it took."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
 
 
 def compile_model(model: Any, training: AugmentedTraining, steps: int) -> None:

@@ -7,16 +7,31 @@ SLIGHT = Augmentation(turn=8, scale=0.06, stretch=0.04, shear=0.10, move=0.5, be
 STRONG = Augmentation(turn=10, scale=0.08, stretch=0.06, shear=0.15, move=0.7, bend=1.0, stroke=0.4)
 
 
-def _convs(*filters: int) -> tuple[Conv, ...]:
-    """Return five 3×3 convolutions, over images of 14, 14, 14, 7 and 3 pixels."""
-    strides, paddings = (2, 1, 1, 2, 2), ("same", "same", "same", "same", "valid")
-    return tuple(Conv(*item, norm=True) for item in zip(filters, (3,) * 5, strides, paddings, strict=True))
+def _convs(*layers: tuple[int, int, int]) -> tuple[Conv, ...]:
+    """Return convolutions with BatchNormalization from (filters, kernel, stride); the last one alone has no padding."""
+    paddings = ("same",) * (len(layers) - 1) + ("valid",)
+    return tuple(Conv(*layer, padding, norm=True) for layer, padding in zip(layers, paddings, strict=True))
 
 
-def _recipe(name: str, filters: tuple[int, ...], epochs: int, floor: float, training: AugmentedTraining) -> Recipe:
+NETWORKS = {
+    "edge-micro": _convs((3, 3, 2), (4, 3, 1), (4, 3, 1), (4, 3, 2), (4, 3, 2)),
+    # two layers of four filters at 14×14 are the most that 4 KB of arena hold
+    "edge-nano": _convs((4, 5, 2), (4, 5, 1), (8, 3, 2), (7, 3, 2)),
+    "edge-small": _convs((6, 3, 2), (8, 3, 1), (8, 3, 1), (10, 3, 2), (12, 3, 2)),
+    "edge": _convs((8, 5, 2), (16, 3, 1), (16, 3, 1), (24, 3, 2), (24, 3, 2)),
+}
+TRAININGS = {
+    "edge-micro": AugmentedTraining(1.5e-2, 1e-4, SLIGHT, 0.2),
+    "edge-nano": AugmentedTraining(1.2e-2, 1e-4, SLIGHT, 0.2),
+    "edge-small": AugmentedTraining(1e-2, 1e-4, STRONG, 0.2),
+    "edge": AugmentedTraining(6e-3, 1e-4, STRONG, 0.2, drawn_digits=3000, drawn_marks=1500),
+}
+
+
+def _recipe(name: str, epochs: int, floor: float) -> Recipe:
     return Recipe(
         name=name,
-        convs=_convs(*filters),
+        convs=NETWORKS[name],
         hidden=None,
         dropout=0.0,
         optimizer="adamw",
@@ -26,16 +41,16 @@ def _recipe(name: str, filters: tuple[int, ...], epochs: int, floor: float, trai
         batch_size=128,
         epochs=epochs,
         floor=floor,
-        augmented=training,
+        augmented=TRAININGS[name],
     )
 
 
 EDGE = {
     recipe.name: recipe
     for recipe in (
-        _recipe("edge-micro", (3, 4, 4, 4, 4), 60, 0.98, AugmentedTraining(1.5e-2, 1e-4, SLIGHT)),
-        _recipe("edge-nano", (3, 4, 3, 10, 8), 50, 0.985, AugmentedTraining(1.2e-2, 1e-4, SLIGHT)),
-        _recipe("edge-small", (6, 8, 8, 10, 12), 60, 0.99, AugmentedTraining(1e-2, 1e-4, STRONG)),
-        _recipe("edge", (8, 16, 16, 24, 24), 60, 0.993, AugmentedTraining(6e-3, 1e-4, STRONG, 3000, 1500)),
+        _recipe("edge-micro", 120, 0.98),
+        _recipe("edge-nano", 120, 0.985),
+        _recipe("edge-small", 120, 0.99),
+        _recipe("edge", 90, 0.993),
     )
 }

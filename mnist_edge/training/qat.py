@@ -20,6 +20,7 @@ from mnist_edge.formats.keras.ranges import Range, chain
 from mnist_edge.formats.keras.signature import without_softmax
 from mnist_edge.formats.keras.structure import Copies, rebuilt
 from mnist_edge.formats.runner import softmax
+from mnist_edge.training.augmented import untuned
 from mnist_edge.training.simulation import METHODS, Simulation
 from mnist_edge.training.trainer import Progress, report_to
 
@@ -68,7 +69,7 @@ def plain_batches(digits: Digits, size: int = 128, seed: int = 0) -> Any:
 
     keras.utils.set_random_seed(seed)  # the order depends on this seed too
     images = tf.data.Dataset.from_tensor_slices((digits.images, digits.labels))
-    return (
+    return untuned(
         images.shuffle(len(digits), seed)
         .batch(size)
         .map(lambda pixels, labels: (tf.cast(pixels[..., None], tf.float32) / 255, tf.one_hot(labels, 10)))

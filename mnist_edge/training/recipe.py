@@ -34,6 +34,8 @@ class AugmentedTraining:
         learning_rate: the largest one of AdamW, after a warm-up of a tenth of the steps; then it falls as a cosine.
         weight_decay: of AdamW, of kernels alone.
         change: how images are varied.
+        unvaried: the share of the epochs, at the end, in which images are as they are. Source: He et al., "Data
+            augmentation revisited: rethinking the distribution gap between clean and augmented data" (2019).
         drawn_digits: images of digits in hands that MNIST lacks, added to the training images.
         drawn_marks: images that are no digit; their target is a tenth for each class.
     """
@@ -41,6 +43,7 @@ class AugmentedTraining:
     learning_rate: float
     weight_decay: float
     change: Augmentation
+    unvaried: float = 0.0
     drawn_digits: int = 0
     drawn_marks: int = 0
 

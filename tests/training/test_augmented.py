@@ -94,7 +94,7 @@ def test_a_network_learns_from_varied_images_and_its_probabilities_are_calibrate
     digits, held_out = mnist.train.part(np.arange(6000)), mnist.train.part(np.arange(6000, 8000))
     keras.utils.set_random_seed(0)
     model = EDGE["edge-nano"].build()
-    history = fit(model, AugmentedTraining(1e-2, 1e-4, SLIGHT, 100, 100), digits, held_out, Fit(2, 64, 0))
+    history = fit(model, AugmentedTraining(1e-2, 1e-4, SLIGHT, 0.0, 100, 100), digits, held_out, Fit(2, 64, 0))
     assert history["val_accuracy"][-1] > 0.8
     assert len(history["loss"]) == 2
     sharp = [weights * np.float32(3) for weights in model.layers[-1].get_weights()]
@@ -102,6 +102,23 @@ def test_a_network_learns_from_varied_images_and_its_probabilities_are_calibrate
     model.layers[-1].set_weights(sharp)
     assert calibrate(model, held_out) == pytest.approx(3, rel=0.08)
     np.testing.assert_allclose(predict(model, held_out.images), before, atol=0.05)
+
+
+def test_the_last_epochs_show_images_as_they_are(mnist: Dataset) -> None:
+    digits, held_out = mnist.train.part(np.arange(1280)), mnist.train.part(np.arange(6000, 6100))
+
+    def losses(change: Augmentation, unvaried: float) -> list[float]:
+        keras.utils.set_random_seed(0)
+        tf.config.experimental.enable_op_determinism()
+        training = AugmentedTraining(1e-2, 1e-4, change, unvaried)
+        history = fit(EDGE["edge-micro"].build(), training, digits, held_out, Fit(4, 64, 0))
+        assert len(history["loss"]) == len(history["val_accuracy"]) == 4
+        return list(history["loss"])
+
+    plain, varied, both = losses(Augmentation(), 0.0), losses(STRONG, 0.0), losses(STRONG, 0.5)
+    assert losses(STRONG, 1.0) == plain
+    assert both[:2] == varied[:2]
+    assert both[2] < varied[2]
 
 
 def test_the_strong_change_keeps_digits_readable(mnist: Dataset) -> None:
