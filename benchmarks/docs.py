@@ -2,10 +2,12 @@
 
     python benchmarks/docs.py            (after make export, on a machine that does nothing else)
     python benchmarks/docs.py commands   (docs/commands.md alone, which is made of --help)
+    python benchmarks/docs.py tables     (the committed tables alone)
 
 A block between `<!-- name -->` and `<!-- /name -->` is replaced by what its command prints.
 """
 
+import argparse
 import os
 import re
 import subprocess
@@ -59,11 +61,17 @@ def _help(command: click.Command | None, name: str, parent: click.Context) -> li
 
 
 def main() -> None:
-    """Rewrite the pages."""
-    REFERENCE.write_text(command_reference(), encoding="utf-8")
-    for path in PAGES if sys.argv[1:] != ["commands"] else ():
+    """Rewrite the pages, or a part of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=["commands", "tables"])
+    only = parser.parse_args().part
+    if only != "tables":
+        REFERENCE.write_text(command_reference(), encoding="utf-8")
+    for path in PAGES if only != "commands" else ():
         text = path.read_text(encoding="utf-8")
         for name in re.findall(r"<!-- (\w+) -->", text):
+            if only == "tables" and name in COMMANDS:
+                continue
             block = f"<!-- {name} -->\n{output(name)}\n<!-- /{name} -->"
             start, end = text.index(f"<!-- {name} -->"), text.index(f"<!-- /{name} -->") + len(f"<!-- /{name} -->")
             text = text[:start] + block + text[end:]

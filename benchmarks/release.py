@@ -5,7 +5,7 @@
 The folder holds one export a recipe, as `benchmarks/edge.py seeds --keep build/edge` leaves those of seed 0; seed 0 is
 released, whatever it gives. Each is verified and timed beside the int8 files of `--baseline`, and its card is written
 from what was measured: `exports/<model>/README.md`, and the test images that it reads wrongly as a picture. Results:
-results/edge_latency.json and .md.
+results/edge_latency.json and .md. On a CPU with AMX run it by way of `amx.py --without`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import amx
 import numpy as np
 from figures import RESULTS, write
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw
 from mnist_edge.bench.timing import interleave
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.folder import MANIFEST, TRAINING
-from mnist_edge.core.host import Host
+from mnist_edge.core.host import Host, has_amx
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.data import dataset as data
 from mnist_edge.formats import FORMATS, runtime_versions
@@ -155,7 +156,8 @@ def card(folder: Path, files: Rows, times: Rows, dataset: data.Dataset) -> str:
             f"| `{name}` | {row['bytes']:,} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {time['p50_us']:.1f} µs | {time['ratio']:.2f}× |"
         )
-    lines += ["", f"Times: one thread, {Host.read().cpu}. Float32 in Keras: {record['test']['accuracy']:.2%}.", ""]
+    cpu = Host.read().cpu + (", without its AMX" if has_amx() and not amx.used() else "")
+    lines += ["", f"Times: one thread, {cpu}. Float32 in Keras: {record['test']['accuracy']:.2%}.", ""]
     lines += _seeds(recipe.name)
     lines += ["| recall of | " + " | ".join(map(str, range(10))) + " |", "|---|" + "---|" * 10]
     for name, row in files.items():

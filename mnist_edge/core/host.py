@@ -51,6 +51,14 @@ def temperature(root: Path = ROOT) -> float | None:
     return None if thousandths is None else thousandths / 1000
 
 
+def has_amx(root: Path = ROOT) -> bool:
+    """Return whether the CPU has Intel's AMX for int8, as Linux's /proc/cpuinfo says."""
+    try:
+        return " amx_int8" in (root / "proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False  # not Linux
+
+
 def _cpu_model(root: Path) -> str:
     """Return the board's name where the device tree has one (a Pi), else the CPU's."""
     if board := read_line(root / "proc/device-tree/model"):

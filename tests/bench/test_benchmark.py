@@ -14,7 +14,7 @@ from support import faults
 from support.commands import Run
 
 from mnist_edge.bench import benchmark, timing
-from mnist_edge.bench.benchmark import BenchOptions, bench
+from mnist_edge.bench.benchmark import BenchOptions, Latency, bench
 from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings
 from mnist_edge.bench.processes import measured
 from mnist_edge.bench.timing import interleave
@@ -51,6 +51,33 @@ def test_a_pi_tells_its_state(tmp_path: Path) -> None:
     assert replace(FINE, throttled=0xA0000).throttled_since_boot == ("frequency capped", "soft temperature limit")
     assert Host.read(root).cpu == "Raspberry Pi 4 Model B Rev 1.4"
     assert (Host.read(root).governor, Host.read(root).temperature) == ("ondemand", 48.686)
+
+
+def test_amx_is_found_where_the_cpu_has_it(tmp_path: Path) -> None:
+    assert not host.has_amx(tmp_path)
+    for flags, has in (("avx512_vnni amx_bf16 amx_tile amx_int8", True), ("avx512_vnni amx_bf16", False)):
+        (tmp_path / "proc").mkdir(exist_ok=True)
+        (tmp_path / "proc/cpuinfo").write_text(f"model name\t: A CPU\nflags\t\t: fpu {flags}\n")
+        assert host.has_amx(tmp_path) == has
+
+
+def test_a_slow_int8_file_is_told_with_amx_as_the_cause_where_litert_uses_it(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"mlp-{precision}.{suffix}" for precision in ("float32", "int8") for suffix in ("onnx", "tflite")]
+    report = bench(faults.only(exports / "mlp", tmp_path / "mlp", *names), BenchOptions(25, processes=1, starts=0))
+
+    def slowed(latency: Latency) -> Latency:
+        call, factor = latency.call, 1 if "float32" in latency.name else 100
+        return replace(latency, call=replace(call, samples_ns=call.samples_ns * factor))
+
+    report = replace(report, latencies=tuple(map(slowed, report.latencies)))
+    for amx, causes in ((True, 1), (False, 0)):
+        monkeypatch.setattr(benchmark, "has_amx", lambda amx=amx: amx)
+        onnx, tflite = report.slower_than_float()
+        assert onnx.startswith("mlp-int8.onnx takes ")
+        assert onnx.endswith("it is smaller, not faster.")
+        assert tflite.count("AMX") == causes
 
 
 def test_the_clock_is_the_given_cpus_or_the_fastest(tmp_path: Path) -> None:
