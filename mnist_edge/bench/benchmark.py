@@ -137,10 +137,10 @@ class BenchReport:
             artifact, other = latency.artifact, self.baseline(latency)
             if other is not None and latency.call.p50 > 1.05 * other.call.p50:
                 gain = "smaller, not" if artifact.bytes < other.artifact.bytes else "neither smaller nor"
-                cause = SLOW_AMX if artifact.format == "tflite" and has_amx() else ""
+                amx = (artifact.format, artifact.precision) == ("tflite", Precision.INT8) and has_amx()
                 lines.append(
                     f"{latency.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as {other.name} on this "
-                    f"host: it is {gain} faster.{cause}"
+                    f"host: it is {gain} faster.{SLOW_AMX if amx else ''}"
                 )
         return lines
 
