@@ -15,7 +15,7 @@ from mnist_edge.bench.worker import CALL, CLOCK, COLD, CONTROL, IDLE, INVOKE, Pl
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import ArtifactError, BrokenRuntime, FolderError, HostError, MissingRuntime
 from mnist_edge.core.folder import REFERENCE
-from mnist_edge.core.host import EMULATED, Host, has_amx
+from mnist_edge.core.host import EMULATED, Host
 from mnist_edge.core.manifest import Artifact, Manifest
 from mnist_edge.core.publish import reading_folder
 from mnist_edge.core.reading import reading
@@ -27,8 +27,6 @@ from mnist_edge.formats.inspection import OperatorTime
 RUNS = 1000
 DEFAULT = "default"
 """The runtime's usual way; a format's variants are the others."""
-# measured by benchmarks/amx.py
-SLOW_AMX = " LiteRT uses this CPU's AMX, which slows small int8 networks: docs/benchmarks.md."
 
 
 @dataclass(frozen=True)
@@ -137,10 +135,10 @@ class BenchReport:
             artifact, other = latency.artifact, self.baseline(latency)
             if other is not None and latency.call.p50 > 1.05 * other.call.p50:
                 gain = "smaller, not" if artifact.bytes < other.artifact.bytes else "neither smaller nor"
-                amx = (artifact.format, artifact.precision) == ("tflite", Precision.INT8) and has_amx()
+                cause = FORMATS[artifact.format].slow_here(artifact.precision)
                 lines.append(
                     f"{latency.name} takes {latency.call.p50 / other.call.p50:.1f}× as long as {other.name} on this "
-                    f"host: it is {gain} faster.{SLOW_AMX if amx else ''}"
+                    f"host: it is {gain} faster.{f' {cause}' if cause else ''}"
                 )
         return lines
 

@@ -89,6 +89,10 @@ class Format(ABC):
         """Return what has to be installed before `open` takes this variant; None where it does."""
         return self.missing()
 
+    def slow_here(self, precision: Precision) -> str | None:
+        """Return why the runtime is slow with files of a precision on this CPU; None where nothing is known of it."""
+        return None
+
     @abstractmethod
     def open(self, path: Path, *, threads: int = 1, batch: int = 1, variant: str | None = None) -> Runner:
         """Load a file into its runtime.

@@ -73,7 +73,7 @@ def test_a_slow_int8_file_is_told_with_amx_as_the_cause_where_litert_uses_it(
 
     report = replace(report, latencies=tuple(map(slowed, report.latencies)))
     for amx, causes in ((True, 1), (False, 0)):
-        monkeypatch.setattr(benchmark, "has_amx", lambda amx=amx: amx)
+        monkeypatch.setattr(host, "has_amx", lambda amx=amx: amx)
         onnx, tflite = report.slower_than_float()
         assert onnx.startswith("mlp-int8.onnx takes ")
         assert onnx.endswith("it is smaller, not faster.")

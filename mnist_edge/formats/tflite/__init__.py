@@ -58,6 +58,14 @@ class TFLite(Format):
         """Return what has to be installed before `open` takes this variant; None where it does."""
         return missing_compiled() if name == COMPILED else self.missing()
 
+    def slow_here(self, precision: Precision) -> str | None:
+        """Return why LiteRT is slow with int8 files on a CPU with AMX; measured by benchmarks/amx.py."""
+        from mnist_edge.core.host import has_amx
+
+        if precision is not Precision.INT8 or not has_amx():
+            return None
+        return "LiteRT uses this CPU's AMX, which slows small int8 networks: docs/benchmarks.md."
+
     def contract(self, precision: Precision, io: IOOptions) -> Contract:
         """Return the input and output that a file of this precision has."""
         if io.full_integer and precision is not Precision.INT8:
