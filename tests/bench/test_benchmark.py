@@ -1,11 +1,9 @@
-"""`bench`: the machine's state before and after, one CPU, a minimum time, and no figures from an emulation."""
+"""`bench`: the machine's state before and after, one CPU, and no figures from an emulation."""
 
 import json
 import os
 import threading
-import time
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +11,10 @@ import pytest
 from support import faults
 from support.commands import Run
 
-from mnist_edge.bench import benchmark, timing
+from mnist_edge.bench import benchmark
 from mnist_edge.bench.benchmark import BenchOptions, Latency, bench
 from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings
 from mnist_edge.bench.processes import measured
-from mnist_edge.bench.timing import interleave
 from mnist_edge.core import host
 from mnist_edge.core.errors import HostError
 from mnist_edge.core.host import Host
@@ -192,43 +189,6 @@ def test_a_system_that_cannot_pin_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delattr(os, "sched_setaffinity")
     with pytest.raises(HostError, match="Leave --cpu out"), pinned(0):
         pass
-
-
-def test_a_duration_is_kept_by_every_call_in_turns() -> None:
-    order: list[str] = []
-    spent = dict.fromkeys(("slow", "fast"), 0)
-
-    def call(name: str, work: int) -> None:
-        start = time.perf_counter_ns()
-        order.append(name)
-        sum(range(work))
-        spent[name] += time.perf_counter_ns() - start
-
-    stats = interleave({"slow": lambda: call("slow", 30_000), "fast": lambda: call("fast", 1_000)}, 50, 0, seconds=0.1)
-    for name, item in stats.items():
-        assert item.runs >= 50
-        assert item.seconds >= 0.1
-        assert spent[name] > 0.1e9 / 2  # of what a sample takes, some is the clock and the call
-    turns = [(name, len(list(made))) for name, made in groupby(order)]
-    assert len(turns) >= 4
-    assert all(
-        max(made for name, made in turns if name == each) > 5 for each in spent
-    )  # a turn has its time, not a count
-
-
-def test_a_duration_times_no_fewer_calls_than_runs() -> None:
-    (stats,) = interleave({"a": lambda: None}, runs=30_000, warmup=0, seconds=1e-9).values()
-    assert stats.runs * stats.every >= 30_000
-
-
-def test_long_runs_keep_an_even_share_of_their_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "MOST_SAMPLES", 10)
-    samples = timing._Samples()
-    for start in range(0, 49, 7):
-        samples.add(list(range(start, start + 7)))
-        samples.thin()
-    assert samples.samples.tolist() == list(range(0, 49, 8))
-    assert (samples.every, samples.count, samples.total_ns) == (8, 49, sum(range(49)))
 
 
 def test_the_command_pins_keeps_the_time_and_records_the_state(run: Run, exports: Path, tmp_path: Path) -> None:
