@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_edge.core.errors import PictureError
-from mnist_edge.core.listing import threshold_of
-from mnist_edge.predict import check_known, opened
+from mnist_edge.predict import check_known, opened, threshold_of
 from mnist_edge.predict.picture import read
 
 RESULTS = Path(__file__).parent / "results"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 os.environ["MNIST_EDGE_DEBUG"] = "1"  # a bug of ours shows where it is
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as our commands set it; some tests import Keras before our code
 CHROMIUM = "/usr/bin/chromium"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ON_CI = bool(os.environ.get("MNIST_EDGE_CI"))

@@ -88,11 +88,13 @@ def test_the_wheel_carries_the_networks(tmp_path: Path) -> None:
     } < inside
 
 
-def test_a_letter_is_no_digit(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [None, "edge-int8.tflite", "edge-int8.onnx"])
+def test_a_letter_is_no_digit_also_to_a_file_without_its_manifest(run: Run, tmp_path: Path, alone: str | None) -> None:
     sheet = Image.new("L", (300, 300), 255)
     pen = ImageDraw.Draw(sheet)
     for ends in ((80, 60, 220, 240), (220, 60, 80, 240)):
         pen.line(ends, fill=0, width=14)
     sheet.save(tmp_path / "x.png")
-    done = run("predict", tmp_path / "x.png", check=2)
-    assert "no digit found" in done.stderr
+    options = ["--artifact", shutil.copy(RELEASED / "edge" / alone, tmp_path)] if alone else []
+    done = run("predict", tmp_path / "x.png", *options, check=2)
+    assert "looks like none of the ten digits" in done.stderr

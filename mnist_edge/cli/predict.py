@@ -42,8 +42,7 @@ def command(ctx: click.Context, pictures: tuple[Path, ...], artifact: Path | Non
     with _no_garbage_collection():
         from mnist_edge.core.errors import PictureError
         from mnist_edge.core.folder import NETWORK
-        from mnist_edge.core.listing import threshold_of
-        from mnist_edge.predict import check_known, choose, opened
+        from mnist_edge.predict import check_known, choose, opened, threshold_of
         from mnist_edge.predict.picture import read
 
         artifact = artifact or NETWORK

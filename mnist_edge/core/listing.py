@@ -84,17 +84,14 @@ def check_listed(path: Path) -> str | None:
     Raises:
         ArtifactError, IntegrityError, FolderError: the file is another one, or the manifest is damaged.
     """
-    for entry in stored_entries(path.parent) if (settled(path.parent) / MANIFEST).is_file() else ():
-        if entry["file"] == path.name:
-            FileEntry(entry["bytes"], entry["sha256"]).check(path)
-            return str(entry["sha256"])
-    return None
+    entry = listed(path)
+    if entry is None:
+        return None
+    FileEntry(entry["bytes"], entry["sha256"]).check(path)
+    return str(entry["sha256"])
 
 
-def threshold_of(path: Path) -> float | None:
-    """Return the threshold of a file that the manifest beside it lists; None of others. Raises FolderError."""
-    for entry in stored_entries(path.parent) if (settled(path.parent) / MANIFEST).is_file() else ():
-        contract = entry.get("contract")
-        if entry["file"] == path.name and isinstance(contract, dict) and isinstance(contract.get("threshold"), float):
-            return float(contract["threshold"])
-    return None
+def listed(path: Path) -> dict[str, Any] | None:
+    """Return what the manifest beside a file says of it; None of a file that none lists. Raises FolderError."""
+    entries = stored_entries(path.parent) if (settled(path.parent) / MANIFEST).is_file() else []
+    return next((entry for entry in entries if entry["file"] == path.name), None)

@@ -131,6 +131,10 @@ class Format(ABC):
         """
         raise UnsupportedPrecision(f"{self.suffix} files are not exported.")
 
+    def stored_contract(self, path: Path) -> Any:
+        """Return the contract that `export` put into a file, as JSON gives it; None of others. Raises ArtifactError."""
+        return None
+
     def layer_count(self, model: Any, request: Request) -> int:
         """Return how many layers of an int8 file `Quantization.float_layers` can name. Raises as `export` does."""
         raise UnsupportedPrecision(f"{self.suffix} files are not exported.")

@@ -12,7 +12,7 @@ import numpy as np
 from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
 from mnist_edge.core.folder import NETWORK
-from mnist_edge.core.listing import check_listed, stored_entries, threshold_of
+from mnist_edge.core.listing import check_listed, listed, stored_entries
 from mnist_edge.formats import format_named, format_of
 from mnist_edge.formats.first_look import first_look
 
@@ -47,6 +47,18 @@ def predict(images: Images | str | Path | Sequence[str | Path], artifact: str | 
         for row in probabilities:
             check_known(row, threshold)
     return probabilities
+
+
+def threshold_of(artifact: Path) -> float | None:
+    """Return the threshold of a file: as the manifest beside it says, or else the file itself; None of others.
+
+    Raises:
+        ArtifactError, FolderError: the file or the manifest is damaged.
+    """
+    entry = listed(artifact)
+    contract = entry.get("contract") if entry else format_of(artifact).stored_contract(artifact)
+    threshold = contract.get("threshold") if isinstance(contract, dict) else None
+    return threshold if isinstance(threshold, float) else None
 
 
 def check_known(row: Probabilities, threshold: float | None) -> None:

@@ -1,6 +1,7 @@
 """A runtime that is missing, too old for NumPy or broken ends in one line that says what to install."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,17 @@ def test_a_missing_package_names_its_extra_once(monkeypatch: pytest.MonkeyPatch)
         optional.require("tensorflow", "tensorflow", "training")
     assert str(error.value).count("'mnist-edge[export]'") == 1
     assert optional.pip_install("tensorflow", "keras").count("mnist-edge[export]") == 1
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, "1"), ("0", "0")])
+def test_keras_runs_on_onednn_unless_the_user_says_no(
+    asked: str | None, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked or "")  # pytest puts it back after the test
+    if asked is None:
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+    optional.require_keras("this test")
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == used
 
 
 def test_each_extra_brings_the_packages_that_are_said_to_be_in_it() -> None:

@@ -15,7 +15,7 @@ from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.reference import Reference
 from mnist_edge.formats import FORMATS
 from mnist_edge.formats.runner import Images
-from mnist_edge.formats.tflite import without_metadata
+from mnist_edge.formats.tflite import metadata
 from mnist_edge.formats.tflite.compiled import VARIANT, CompiledRunner
 from mnist_edge.formats.tflite.graph import canonical
 from mnist_edge.predict import predict
@@ -59,7 +59,7 @@ def test_it_gives_the_interpreters_outputs(exports: Path, images: Images, model:
 @pytest.mark.parametrize("batch", [1, 7])
 def test_a_file_for_any_batch_is_resized(exports: Path, images: Images, tmp_path: Path, batch: int) -> None:
     path = tmp_path / "any.tflite"
-    content = without_metadata(exports / "mlp" / "mlp-float32.tflite")
+    content = metadata.without(exports / "mlp" / "mlp-float32.tflite")
     path.write_bytes(canonical(content, ("image", "probabilities"), True))
     assert_equal(path, images, batch=batch)
 
@@ -110,7 +110,7 @@ def test_without_litert_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.9])
 def test_a_file_that_is_cut_short_does_not_crash_it(exports: Path, tmp_path: Path, part: float) -> None:
     path = tmp_path / "cut.tflite"
-    content = without_metadata(exports / "mlp" / "mlp-int8.tflite")
+    content = metadata.without(exports / "mlp" / "mlp-int8.tflite")
     path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(ArtifactError, match="TFLite file that"):
         TFLITE.open(path, variant=VARIANT)

@@ -34,7 +34,7 @@ from mnist_edge.formats.inspection import Description, Footprint, Trace
 from mnist_edge.formats.request import Request
 from mnist_edge.formats.runner import Images
 from mnist_edge.formats.tflite import FORMAT as TFLITE
-from mnist_edge.formats.tflite import without_metadata
+from mnist_edge.formats.tflite import metadata as zipped_json
 from mnist_edge.formats.weights import Layer
 
 ONLY = "a C array is for a microcontroller: int8, --io int8 and one image a call. Say --target mcu"
@@ -88,7 +88,7 @@ class CArray(Format):
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / f"{path.stem}{TFLITE.suffix}"
             contract = TFLITE.export(model, whole, request)
-            content = without_metadata(whole)
+            content = zipped_json.without(whole)
             self._try(path.stem, content, Path(folder))
         with reading(ConversionError, f"the model does not run in {RUNTIME}"):
             arena = smallest_arena(content)
@@ -106,6 +106,10 @@ class CArray(Format):
         metadata["contract"] = asdict(contract)
         path.write_text(c_source.source(path.stem, content, metadata), encoding="utf-8")
         return contract
+
+    def stored_contract(self, path: Path) -> Any:
+        """Return the contract in the comment of a C file of ours."""
+        return c_source.read(path)[1].get("contract")
 
     def _try(self, title: str, content: bytes, folder: Path) -> None:
         """Raise ConversionError where an array does not run, or crashes the runtime, as some networks do."""

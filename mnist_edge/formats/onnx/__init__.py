@@ -18,6 +18,7 @@ from mnist_edge.core.optional import installed, require, silenced
 from mnist_edge.core.reading import reading
 from mnist_edge.core.system import RuntimePackages
 from mnist_edge.core.text import one_line
+from mnist_edge.core.typed_json import parse
 from mnist_edge.formats.base import INTEGER, Format
 from mnist_edge.formats.onnx.runtime import Runner, session, unoptimized
 from mnist_edge.formats.runner import ANY, takes_batches
@@ -104,6 +105,12 @@ class Onnx(Format):
             message = f"the model could not be converted to ONNX {request.precision} ({one_line(error)})."
             raise ConversionError(message) from error
         return proto
+
+    def stored_contract(self, path: Path) -> Any:
+        """Return the contract in the metadata of a file of ours."""
+        text = session(path).get_modelmeta().custom_metadata_map.get("contract")
+        with reading(ArtifactError, f"{path} was changed: its contract cannot be read", "Export it again."):
+            return None if text is None else parse(text)
 
     def layer_count(self, model: Any, request: Request) -> int:
         """Return how many Conv, Gemm and MatMul the float32 graph has."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from mnist_edge.core.reading import reading
 from mnist_edge.formats.base import INTEGER, Format
 from mnist_edge.formats.first_look import first_look
 from mnist_edge.formats.runner import ANY, takes_batches
+from mnist_edge.formats.tflite import metadata
 from mnist_edge.formats.tflite.compiled import VARIANT as COMPILED
 from mnist_edge.formats.tflite.compiled import CompiledRunner, missing_compiled
 from mnist_edge.formats.tflite.runtime import (
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from mnist_edge.formats.request import Request
     from mnist_edge.formats.runner import Images
     from mnist_edge.formats.weights import Layer
-
-METADATA = "mnist-edge.json"
 
 
 class TFLite(Format):
@@ -74,8 +72,6 @@ class TFLite(Format):
 
     def export(self, model: Any, path: Path, request: Request) -> Contract:
         """Convert with TFLiteConverter; int8 is full-integer but for Softmax, per-tensor in Dense layers."""
-        import zipfile
-
         from mnist_edge.formats.keras.structure import check_int8
         from mnist_edge.formats.tflite.convert import convert
         from mnist_edge.formats.tflite.graph import canonical
@@ -94,11 +90,12 @@ class TFLite(Format):
         else:
             raise ConversionError(f"the model cannot take a batch of {request.io.batch or 'any size'} in TFLite.")
         contract = _as_converted(path, contract)
-        with zipfile.ZipFile(path, "a") as archive:
-            entry = zipfile.ZipInfo(METADATA, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes at every export
-            text = json.dumps({**request.metadata, "contract": asdict(contract)}, separators=(",", ":"))
-            archive.writestr(entry, text, zipfile.ZIP_DEFLATED, compresslevel=9)
+        metadata.append(path, {**request.metadata, "contract": asdict(contract)})
         return contract
+
+    def stored_contract(self, path: Path) -> Any:
+        """Return the contract in the JSON that is zipped onto a file of ours."""
+        return metadata.read(path).get("contract")
 
     def layer_count(self, model: Any, request: Request) -> int:
         """Return how many layers with weights the converter makes of a model."""
@@ -115,7 +112,7 @@ class TFLite(Format):
             opened = interpreter(path) if self.missing() is None else None
         except RefusedError as error:
             refused = str(error)
-        described = replace(inspect.describe(path, METADATA), refused=refused)
+        described = replace(inspect.describe(path), refused=refused)
         if opened is None:
             return described
         with reading(ArtifactError, f"{path} is damaged"):
@@ -153,14 +150,6 @@ class TFLite(Format):
             first_look(path, self, step=COMPILED)
             return CompiledRunner(path, threads, batch)
         return Runner(path, threads, batch, **(without_delegate(path) if variant else {}))
-
-
-def without_metadata(path: Path) -> bytes:
-    """Return the bytes of a file of ours without the JSON that is zipped onto it: what a runtime reads."""
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        return path.read_bytes()[: min(entry.header_offset for entry in archive.infolist())]
 
 
 def _as_converted(path: Path, contract: Contract) -> Contract:

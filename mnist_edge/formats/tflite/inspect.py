@@ -11,10 +11,9 @@ from mnist_edge.core.contract import TensorSpec
 from mnist_edge.core.errors import ArtifactError, MissingRuntime
 from mnist_edge.core.optional import installed, pip_install, require
 from mnist_edge.core.reading import read_bytes, reading
-from mnist_edge.core.typed_json import MOST_BYTES as JSON_BYTES
-from mnist_edge.core.typed_json import parse
 from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, kinds_in, tensor_text
+from mnist_edge.formats.tflite import metadata as zipped_json
 
 DATA_MOVEMENT = kinds_in("""
 QUANTIZE DEQUANTIZE CAST BITCAST DENSIFY RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE PACK UNPACK CONCATENATION SPLIT SPLIT_V
@@ -32,14 +31,14 @@ LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
 
 
-def describe(path: Path, metadata_name: str) -> Description:
-    """Return what is in a `.tflite` file; `metadata_name` is our JSON in the zip at its end. Raises ArtifactError."""
+def describe(path: Path) -> Description:
+    """Return what is in a `.tflite` file. Raises ArtifactError."""
     schema = schema_module()
     with reading(ArtifactError, f"{path} is not a whole TFLite file"):
-        return _described(path, metadata_name, schema).printable()
+        return _described(path, schema).printable()
 
 
-def _described(path: Path, metadata_name: str, schema: Any) -> Description:
+def _described(path: Path, schema: Any) -> Description:
     content = read_bytes(path, MOST_BYTES)
     model = unpacked(content, schema)
     codes = operator_codes(model, schema)
@@ -47,7 +46,8 @@ def _described(path: Path, metadata_name: str, schema: Any) -> Description:
     weights = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     types = type_names(schema)
     counts = Counter(codes[op.opcodeIndex] for op in graph.operators)
-    metadata = _metadata(path, metadata_name)
+    stored = zipped_json.read(path).items()
+    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in stored}
     zipped = sum(len(key) + len(value) for key, value in metadata.items())
     layers = [op for op in graph.operators if codes[op.opcodeIndex][0] in LAYERS]
     return Description(
@@ -163,23 +163,6 @@ def _oldest(model: Any) -> str:
             version = bytes(bytearray(model.buffers[item.buffer].data)).rstrip(b"\0").decode()
             return f"TensorFlow Lite {version}, by its operator versions"
     return "not recorded in the file"
-
-
-def _metadata(path: Path, name: str) -> dict[str, str]:
-    import zipfile  # inside functions, like all of the standard library that running a file can do without
-
-    from mnist_edge.core.archives import open_zip
-
-    if not zipfile.is_zipfile(path):
-        return {}
-    with (
-        reading(ArtifactError, f"{path} was changed: its {name} cannot be read", "Export it again."),
-        open_zip(path, JSON_BYTES) as archive,
-    ):
-        if name not in archive.namelist():
-            return {}
-        content = parse(archive.read(name))
-        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
 
 
 def _tensor_text(tensor: Any, types: dict[int, str]) -> str:
