@@ -34,7 +34,7 @@ fuzz: $(INSTALLED)
 	[ -e $(FUZZED)/manifest.json ] || $(BIN)/mnist-edge export --model mlp --all
 	PYTHONPATH=tests $(BIN)/python benchmarks/fuzz.py $(FUZZED) --seconds $(SECONDS) --seed $(SEED)
 
-# What the docs say of times and sizes, measured on this machine, which should do nothing else: benchmarks/README.md.
+# Our files beside other runtimes, converters and scripts, on this machine, which should do nothing else: benchmarks/README.md.
 BENCH := $(BIN)/python benchmarks
 COMPARED := cnn mlp
 bench: $(INSTALLED)

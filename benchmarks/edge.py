@@ -69,8 +69,8 @@ def seeds_table(rows: list[dict[str, Any]]) -> str:
     """Return one line a recipe."""
     formats = list(rows[0]["files"])
     heads = ["recipe", "parameters", "MACs", "seeds", "float32"]
-    heads += [f"int8 {name}" for name in formats] + [f"bytes {name}" for name in formats]
-    heads += ["most images that the two read differently", "training"]
+    heads += [f"int8 {name}" for name in formats] + [f"most bytes {name}" for name in formats]
+    heads += ["most images that the two read differently", "longest training"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for recipe in EDGE.values():
         mine = [row for row in rows if row["recipe"] == recipe.name]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.cli.console import console, info, print_json
-from mnist_edge.cli.options import DEFAULT_FOLDER
 from mnist_edge.core.contract import Precision
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ def _show_table(exported: "Exported", folder: Path, full_integer: bool) -> None:
         info(tables.quantization_code(exported.manifest))
     written = [item for item in exported.manifest.artifacts if item.path.name in exported.written]
     best = sorted(written, key=lambda item: item.precision is Precision.INT8)[-1]
-    artifact = f" --artifact {shlex.quote(str(best.path))}" if folder != DEFAULT_FOLDER else ""
     place = shlex.quote(str(folder))
-    for line in (f"verify {place}", f"bench {place}", f"predict digit.png{artifact}"):
+    for line in (f"verify {place}", f"bench {place}", f"predict digit.png --artifact {shlex.quote(str(best.path))}"):
         info(f"Next: mnist-edge {line}")
