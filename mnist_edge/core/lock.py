@@ -18,13 +18,18 @@ POLL = 0.02
 MOST_BYTES = 1000
 
 Say = Callable[[str], None]
-_held: set[tuple[Path, int]] = set()
-"""The folders that this process has locked, each with the thread that did."""
+_held: dict[tuple[Path, int], Say] = {}
+"""The folders that this process has locked, each with the thread that did, and what takes lines to its user."""
 
 
 def holds_lock(folder: Path) -> bool:
     """Return whether this thread has locked a folder."""
     return (folder.resolve(), threading.get_ident()) in _held
+
+
+def say_of(folder: Path) -> Say:
+    """Return what `locked` was given to say of a folder that this thread has locked."""
+    return _held[folder.resolve(), threading.get_ident()]
 
 
 @contextmanager
@@ -46,11 +51,11 @@ def locked(folder: Path, say: Say = lambda line: None, wait: float = WAIT) -> It
         return
     with new_folder(folder):
         descriptor = _acquire(folder, say, wait)
-        _held.add(key)
+        _held[key] = say
         try:
             yield
         finally:
-            _held.discard(key)
+            _held.pop(key)
             with suppress(OSError):  # it is locked no more, and the next one takes it
                 (folder / LOCK).unlink()
             os.close(descriptor)

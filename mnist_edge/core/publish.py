@@ -7,6 +7,7 @@ there.
 """
 
 import errno
+import math
 import os
 import signal
 import stat
@@ -19,14 +20,15 @@ from pathlib import Path
 from mnist_edge.core.errors import LockError, PublishError
 from mnist_edge.core.files import flush, lock, record_written, sweep, temporary_name
 from mnist_edge.core.folder import MANIFEST
-from mnist_edge.core.lock import WAIT, Say, held_by_another, holds_lock, locked
+from mnist_edge.core.lock import WAIT, Say, held_by_another, holds_lock, locked, say_of
 
 PUBLISHING = ".publishing"
 REMOVED = ".removed"  # in it: the names of files that go, one a line
 PLACING = ".placing"  # in it: the file that is being linked
 OLD_STAGING = ".exporting-*"  # what version 0.1 left when it was killed
 READER_WAITS = 10.0  # seconds, for a process that moves files
-WRITER_WAITS = 120.0  # seconds, for the processes that read them
+WRITER_WAITS = 120.0  # seconds, for the processes that read a folder, before there is anything to lose
+SILENT = 1.0  # seconds, before the user is told
 POLL = 0.002
 
 
@@ -83,6 +85,8 @@ def reading_folder(folder: Path) -> Iterator[Path]:
 def publish(folder: Path, new: Path, keep: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Put the files of the folder `new`, made by `temporary_folder` in `folder`, in their place: all of them or none.
 
+    It waits for the processes that read the folder, however long: what is new may be hours of training.
+
     Args:
         folder: the export folder, whose lock is held.
         new: holds files alone; it is gone afterwards.
@@ -90,7 +94,6 @@ def publish(folder: Path, new: Path, keep: Iterable[str] = (), remove: Iterable[
         remove: the names of files of `folder` that go.
 
     Raises:
-        LockError: processes that read the folder did not end in time; nothing was changed.
         OSError: nothing was changed.
         PublishError: the new files are complete, but not all of them are in their place.
     """
@@ -102,7 +105,7 @@ def publish(folder: Path, new: Path, keep: Iterable[str] = (), remove: Iterable[
         if (folder / path.name).is_dir():
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / path.name))
     flush(new)
-    with _no_reader(folder, WRITER_WAITS), uninterrupted():
+    with _no_reader(folder, math.inf, say_of(folder)), uninterrupted():
         new.rename(folder / PUBLISHING)
         record_written(folder)
         _move(folder)
@@ -121,14 +124,18 @@ def finish(folder: Path, wait: float = WRITER_WAITS) -> None:
 
 
 @contextmanager
-def _no_reader(folder: Path, wait: float) -> Iterator[None]:
+def _no_reader(folder: Path, wait: float, say: Say = lambda line: None) -> Iterator[None]:
     """Wait until no process reads the folder, and let none begin while the block runs. Raises LockError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        end = time.monotonic() + wait
+        begin, told = time.monotonic(), False
         while lock(descriptor) is False:
-            if time.monotonic() >= end:
+            waited = time.monotonic() - begin
+            if waited >= wait:
                 raise LockError(f"{folder} is being read by another process. Run this again when that has ended.")
+            if waited > SILENT and not told:
+                say(f"{folder} is being read by another mnist-edge process: waiting for it to end …")
+                told = True
             time.sleep(POLL)
         yield
     finally:

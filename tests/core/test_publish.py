@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,32 @@ def test_readers_find_whole_exports_while_another_process_publishes(exports: Pat
             time.sleep(0.002)  # a reader that never rests would keep the writer waiting
         assert process.returncode == 0
     assert len(seen) == 2
+
+
+def test_what_is_new_waits_for_a_reader_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnist_edge.core.publish.WRITER_WAITS", 0.1)
+    folder, said = tmp_path / "mlp", list[str]()
+    folder.mkdir()
+    begun, end = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with reading_folder(folder):
+            begun.set()
+            assert end.wait(60)
+
+    def say(line: str) -> None:
+        said.append(line)
+        end.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert begun.wait(60)
+    with changing(folder, say), changing(folder), temporary_folder(folder) as new:
+        (new / "model.keras").write_text("hours of training")
+        publish(folder, new)
+    reader.join()
+    assert (folder / "model.keras").read_text() == "hours of training"
+    assert said == [f"{folder} is being read by another mnist-edge process: waiting for it to end …"]
 
 
 def test_a_file_is_not_written_through_a_hostile_journal(tmp_path: Path) -> None:
