@@ -1,5 +1,6 @@
 """The differences of two model files, A and B."""
 
+import filecmp
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -125,9 +126,15 @@ class DiffReport:
         return worst([*alone, *(item.verdict for item in self.layers), *(item.verdict for item in self.tensors)])
 
     @property
+    def whole(self) -> bool:
+        """Return whether enough was compared to say that nothing differs: what they compute, or all of their bytes."""
+        return self.not_run is None or filecmp.cmp(self.a.path, self.b.path, shallow=False)
+
+    @property
     def same(self) -> bool:
         """Return whether nothing differs: not the network, and not inputs, outputs or operators either."""
-        return self.verdict is Verdict.SAME and not self.ends and not (self.one_format and self.operators)
+        alike = self.verdict is Verdict.SAME and not self.ends and not (self.one_format and self.operators)
+        return alike and self.whole
 
     @property
     def parts_at(self) -> TensorDiff | None:
@@ -167,6 +174,9 @@ class DiffReport:
                 if other
                 else "They differ as rounding explains."
             )
+        if not self.whole:
+            found = f"Their {other} differ" if other else "Nothing that was compared differs"
+            return f"{found}; whether they are the same network is not known, as they were not run."
         return f"They are the same network; {other} differ." if other else "They are the same network; nothing differs."
 
     def rewritten(self, layer: LayerDiff) -> bool:
