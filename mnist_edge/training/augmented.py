@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.core.errors import DataError
 from mnist_edge.data.dataset import Digits
 from mnist_edge.formats.keras.model import predict, scaled
 from mnist_edge.training.augmentation import Augmentation, augmented
@@ -38,8 +39,16 @@ def fit(model: Any, training: AugmentedTraining, digits: Digits, held_out: Digit
 
     Returns:
         Keras's history, and under `temperature` what the logits were divided by.
+
+    Raises:
+        DataError: there are fewer images than a batch has.
     """
     images, targets = training_images(digits, training, options.seed)
+    if len(images) < options.batch_size:
+        raise DataError(
+            f"there are {len(images)} images to train on, fewer than a batch of {options.batch_size}. "
+            f"Give more, or --batch-size {len(images)} or less."
+        )
     compile_model(model, training, options.epochs * (len(images) // options.batch_size))
     varied = options.epochs - round(training.unvaried * options.epochs)
     history: dict[str, Any] = {}

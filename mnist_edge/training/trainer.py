@@ -47,6 +47,7 @@ def train(
 
     Raises:
         ModelError: there is no recipe of that name.
+        DataError: an `edge` recipe has fewer images than a batch.
         MissingRuntime: TensorFlow or scikit-learn is not installed.
         HostError: the clock of this machine is before 1980, and the model could not be stored.
     """

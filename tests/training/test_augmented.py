@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mnist_edge.core.errors import DataError
 from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.keras.model import predict, scaled
 from mnist_edge.training.augmentation import Augmentation, augmented
@@ -102,6 +103,12 @@ def test_a_network_learns_from_varied_images_and_its_probabilities_are_calibrate
     model.layers[-1].set_weights(sharp)
     assert calibrate(model, held_out) == pytest.approx(3, rel=0.08)
     np.testing.assert_allclose(predict(model, held_out.images), before, atol=0.05)
+
+
+def test_fewer_images_than_a_batch_train_nothing_and_are_refused(mnist: Dataset) -> None:
+    digits = mnist.train.part(np.arange(50))
+    with pytest.raises(DataError, match="50 images to train on, fewer than a batch of 51"):
+        fit(EDGE["edge-micro"].build(), AugmentedTraining(1e-2, 0, SLIGHT), digits, digits, Fit(1, 51, 0))
 
 
 def test_the_last_epochs_show_images_as_they_are(mnist: Dataset) -> None:
