@@ -91,8 +91,8 @@ class Reference:
         if not np.isfinite(self.keras).all():
             raise ValueError("Keras's outputs in it are not all finite")
         variation = self.keras_variation
-        if min(variation.run_to_run, variation.float16_rounding, variation.logit_step) < 0:
-            raise ValueError("a variation of Keras cannot be negative")
+        if min(variation.run_to_run, variation.float16_rounding) < 0 or variation.logit_step <= 0:
+            raise ValueError("a variation of Keras is negative, or the step of its logits is not above 0")
 
     def subset(self, count: int) -> Self:
         """Return the reference with `count` of the golden images, at equal distances, so that classes stay balanced."""

@@ -45,6 +45,8 @@ def measuring(path: Path, export: ExportInputs, work: Path) -> Iterator[Callable
         inputs = folder / "inputs.npz"
         images, ranges = export.calibration_images, np.array(export.quantization.ranges).reshape(-1, 2)
         outputs = predict(export.model, images)
+        if not np.ptp(outputs, axis=1).any():
+            raise ConversionError("the network gives every class the same probability, whatever the image: train it.")
         np.savez(inputs, images=images, others=export.held_out_images, outputs=outputs, ranges=ranges)
         command = python_command(__name__, "child", str(path.resolve()), str(inputs), *map(str, registered()))
         environment = {**os.environ, **for_child(), **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -45,6 +45,7 @@ def folder(exports: Path, tmp_path: Path) -> Path:
         ("about", lambda array: np.array("[]")),
         ("about", lambda array: np.array(str(array).replace('"step": ', '"step": -'))),
         ("about", lambda array: np.array(str(array).replace('"step": ', '"step": "x", "z": '))),
+        ("about", lambda array: np.array(str(array).replace('"step": ', '"step": 0.0, "z": '))),
     ],
 )
 def test_a_reference_of_another_form(name: str, change: Callable[[Any], Any], folder: Path, tmp_path: Path) -> None:

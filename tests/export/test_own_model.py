@@ -56,6 +56,8 @@ def own(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken = build("softmax")
     broken.set_weights([np.full_like(array, np.nan) for array in broken.get_weights()])
     broken.save(folder / "broken.keras")
+    broken.set_weights([np.zeros_like(array) for array in broken.get_weights()])
+    broken.save(folder / "constant.keras")
     keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
         folder / "cifar.keras"
     )
@@ -95,6 +97,12 @@ def test_another_shape_is_refused_with_its_reason(
     done = run("export", "--from", own / f"{name}.keras", "--out", tmp_path, check=2)
     (line,) = done.stderr.splitlines()
     assert reason in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_gives_the_same_whatever_the_image_is_refused(run: Run, own: Path, tmp_path: Path) -> None:
+    done = run("export", "--from", own / "constant.keras", "--int8", "--out", tmp_path, check=2)
+    assert "the same probability, whatever the image" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.iterdir())
 
 
