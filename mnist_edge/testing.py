@@ -43,7 +43,6 @@ def _lines(report: VerifyReport, strict: bool) -> list[str]:
     bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
     lines = []
     for result in report.results:
-        if result.status in bad:
-            reasons = [*result.reasons, *([str(result.diagnosis)] if result.diagnosis else [])]
-            lines += [f"{result.status} {result.artifact.path.name}: {line}" for line in reasons]
+        if result.judged in bad:
+            lines += [f"{result.judged} {result.artifact.path.name}: {line}" for line in result.why]
     return lines + [f"{check.status} {check.name}: {check.detail}" for check in report.checks if check.status in bad]

@@ -10,10 +10,9 @@ from mnist_edge.verify.result import Status, VerifyReport
 
 def write(report: VerifyReport, path: Path, strict: bool = False) -> None:
     """Write one test case an artifact and check, atomically; with `strict`, what was skipped is a failure."""
-    cases = [
-        (item.artifact.path.name, item.status, [*item.reasons, *([str(item.diagnosis)] if item.diagnosis else [])])
-        for item in report.results
-    ] + [(check.name, check.status, [check.detail]) for check in report.checks]
+    cases = [(item.artifact.path.name, item.judged, item.why) for item in report.results] + [
+        (check.name, check.status, [check.detail]) for check in report.checks
+    ]
     failed = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
     skipped = {Status.SKIPPED} - failed
     suite = ElementTree.Element(

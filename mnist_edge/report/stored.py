@@ -26,6 +26,14 @@ class StoredHostComparison:
 
 
 @dataclass(frozen=True)
+class StoredBudget:
+    """Whether a file loses less accuracy than was allowed, and whether the user had set that."""
+
+    chosen: bool
+    within: bool
+
+
+@dataclass(frozen=True)
 class StoredVerdict:
     """The verdict on one file."""
 
@@ -35,6 +43,7 @@ class StoredVerdict:
     reasons: tuple[str, ...]
     comparison: StoredComparison | None
     on_host: StoredHostComparison | None
+    budget: StoredBudget | None = None
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,11 @@ class VerifyResults:
         return content
 
     def passes(self, strict: bool = False) -> bool:
-        """Return whether nothing failed and, where `strict`, no file was skipped."""
+        """Return whether nothing failed or was over the user's budget and, where `strict`, no file was skipped."""
         files = {item.status for item in self.results}
         checks = {item.status for item in self.checks}
-        return Status.FAIL not in files | checks and not (strict and Status.SKIPPED in files)
+        over = any(budget.chosen and not budget.within for item in self.results if (budget := item.budget) is not None)
+        return Status.FAIL not in files | checks and not over and not (strict and Status.SKIPPED in files)
 
 
 @dataclass(frozen=True)

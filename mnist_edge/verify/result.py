@@ -67,6 +67,22 @@ class ArtifactResult:
     footprint: Footprint | None = None
     broken_runtime: bool = False
 
+    @property
+    def over_budget(self) -> bool:
+        """Return whether the file loses more accuracy than the user allowed."""
+        return self.budget is not None and self.budget.chosen and not self.budget.within
+
+    @property
+    def judged(self) -> Status:
+        """Return the status, which is FAIL also of a file that is over the user's budget."""
+        return Status.FAIL if self.over_budget else self.status
+
+    @property
+    def why(self) -> list[str]:
+        """Return why the file is not good, a line each: the reasons, the likely cause, the budget that it is over."""
+        lines = [*self.reasons, *([str(self.diagnosis)] if self.diagnosis else [])]
+        return [*lines, str(self.budget)] if self.over_budget else lines
+
 
 @dataclass(frozen=True)
 class Check:
@@ -117,8 +133,7 @@ class VerifyReport:
     def passes(self, strict: bool = False) -> bool:
         """Return whether nothing failed or is over the user's budget and, where `strict`, nothing was skipped."""
         bad = {Status.FAIL, Status.SKIPPED} if strict else {Status.FAIL}
-        over = any(budget.chosen and not budget.within for item in self.results if (budget := item.budget) is not None)
-        return not bad & set(self.statuses()) and not over
+        return not bad & {*self.statuses(), *(item.judged for item in self.results)}
 
     @property
     def outputs(self) -> dict[str, NDArray[np.float32]]:

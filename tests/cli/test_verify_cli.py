@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,9 +14,15 @@ import pytest
 from support import faults
 from support.commands import Run
 
+from mnist_edge import testing
 from mnist_edge.data.dataset import Dataset
+from mnist_edge.report import json as as_json
+from mnist_edge.report import junit
+from mnist_edge.report.stored import VerifyResults
 from mnist_edge.testing import assert_parity
+from mnist_edge.verify.tolerances import AccuracyBudget
 from mnist_edge.verify.variants import VariantResult
+from mnist_edge.verify.verify import verify
 
 
 @pytest.mark.extra("a quarter of a minute or more")
@@ -122,6 +129,24 @@ def test_junit_has_a_case_for_each_file_and_check(run: Run, exports: Path, tmp_p
     assert cases["reference.npz is what Keras computes"].find("skipped") is not None
     run("verify", folder, "--junit", path, "--strict", check=1)
     assert ElementTree.parse(path).getroot().get("failures") == "3"
+
+
+def test_over_the_users_budget_is_a_failure_with_its_reason_everywhere(exports: Path, tmp_path: Path) -> None:
+    report = verify(exports / "mlp", images=100)
+    first = replace(report.results[0], budget=AccuracyBudget(allowed=0.0, drop=1.5, interval=None, chosen=True))
+    over = replace(report, results=(first, *report.results[1:]))
+    assert report.passed
+    assert not over.passed
+    (line,) = testing._lines(over, strict=False)
+    assert line.startswith(f"FAIL {first.artifact.path.name}: OVER BUDGET: +1.50 points")
+    junit.write(over, tmp_path / "verify.xml")
+    suite = ElementTree.parse(tmp_path / "verify.xml").getroot()
+    assert suite.get("failures") == "1"
+    assert "OVER BUDGET" in str(suite[0][0].get("message"))
+    (tmp_path / "verify.json").write_text(json.dumps(as_json.verify(over, strict=False)))
+    stored = VerifyResults.read(tmp_path)
+    assert stored is not None
+    assert not stored.passes()
 
 
 @pytest.mark.extra("a quarter of a minute or more")
