@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mnist_edge.bench.machine import State, pinned, stability_warnings
+from mnist_edge.bench.machine import State, pinned, stability_warnings, usable_cpus
 from mnist_edge.bench.processes import Progress, Samples, Start, first_prediction, measured
 from mnist_edge.bench.scaling import Throughput, throughput
 from mnist_edge.bench.timing import LatencyStats
@@ -200,7 +200,7 @@ def _bench(folder: Path, options: BenchOptions, on_progress: Progress) -> BenchR
         samples = measured(plan, options.processes, on_progress)
         on_progress("processes from their start")
         starts = [first_prediction(file, images, options.starts) for file in files]
-        scaled = [*throughput(plan, Host.read().cores, on_progress)] if options.scaling else []
+        scaled = [*throughput(plan, usable_cpus(), on_progress)] if options.scaling else []
         operators = [_operators(file, golden, options, skipped) for file in files]
     return BenchReport(
         manifest=manifest,
@@ -239,6 +239,9 @@ def _operators(
     if not options.operators:
         return ()
     path = Path(file.path)
+    if file.variant:
+        skipped[f"{path.name} ({file.variant}), by operator"] = "operators are timed in the default runtime alone"
+        return ()
     try:
         return FORMATS[file.format].operator_times(path, golden.images, options.threads)
     except MissingRuntime as error:

@@ -99,6 +99,11 @@ def _throttling(state: State) -> str | None:
     return None if state.throttled is None else ", ".join(state.throttled_now) or "none"
 
 
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def pinned(cpu: int | None) -> Iterator[None]:
     """Keep this process on one CPU while the block runs; None leaves it free.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_edge.cli.console import console, print_json, save_results
-from mnist_edge.cli.options import PATH, folder_argument, json_option, verbose_option
+from mnist_edge.cli.options import PATH, Number, folder_argument, json_option, verbose_option
 
 if TYPE_CHECKING:
     from mnist_edge.bench.benchmark import BenchOptions
@@ -38,7 +38,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]  # generic in some rel
 @click.option("--runs", type=click.IntRange(1), help="Timed warm calls of each file, and no minimum time.")
 @click.option(
     "--duration",
-    type=click.FloatRange(0, min_open=True, max=3600),
+    type=Number(0, min_open=True, max=3600),
     metavar="SECONDS",
     help=f"Time each call of each file for at least this long, and {RUNS} times; {SECONDS:g} if not given.",
 )
@@ -46,9 +46,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]  # generic in some rel
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each runtime.")
 @click.option("--cpu", type=click.IntRange(0), metavar="N", help="Keep all of it on this one CPU.")
 @click.option("--processes", type=click.IntRange(1, 100), help="Processes that measure, 20 if not given.")
-@click.option(
-    "--idle", type=click.FloatRange(0, 10_000), default=20, show_default=True, help="Sleep before an idle call, in ms."
-)
+@click.option("--idle", type=Number(0, 10_000), default=20, show_default=True, help="Sleep before an idle call, in ms.")
 @click.option(
     "--runtime",
     multiple=True,
@@ -82,19 +80,23 @@ def command(
     """
     from mnist_edge.bench.benchmark import bench
     from mnist_edge.core.folder import BENCH
+    from mnist_edge.core.host import Host
     from mnist_edge.report import bench_tables
     from mnist_edge.report import json as as_json
+    from mnist_edge.report.changes import check_alike
     from mnist_edge.report.stored import BenchResults
 
     if compare is None and (fail_if_slower is not None or force):
         raise click.UsageError("--fail-if-slower and --force need the run to compare with: --compare OLD.json.")
-    old = BenchResults.read_file(compare) if compare else None  # before minutes of measuring
     options = _options(**measuring)
+    old = BenchResults.read_file(compare) if compare else None
+    if old:  # before minutes of measuring
+        check_alike(old, Host.read(), options.threads, force)
     with console(stderr=True).status("bench") as status:
         result = bench(folder, options, lambda line: status.update(f"bench: {line}"))
     content = as_json.bench(result)
-    changes = _changes(old, content, force) if old else None
     save_results(content, folder / BENCH)
+    changes = _changes(old, content, force) if old else None
     if json:
         print_json(content | (as_json.changes(changes) if changes else {}))
     else:

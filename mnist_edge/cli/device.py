@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mnist_edge.cli.console import console, info
-from mnist_edge.cli.options import FullHelpGroup, NameOf, check_writable, folder_argument
+from mnist_edge.cli.options import FullHelpGroup, NameOf, Number, check_writable, folder_argument
 
 
 def _board_names() -> list[str]:
@@ -74,7 +74,7 @@ def emulate(ctx: click.Context, board: str, folder: Path, debian: int | None, im
 @folder_argument
 @click.option("--wheels", is_flag=True, help="Bring the runtimes' wheels along, for a board without a network.")
 @click.option("--cpu", type=click.IntRange(0), help="Pin bench to this CPU of the board.")
-@click.option("--duration", type=click.FloatRange(0, 3600, min_open=True), help="Time each call for this many seconds.")
+@click.option("--duration", type=Number(0, 3600, min_open=True), help="Time each call for this many seconds.")
 @click.pass_context
 def run(
     ctx: click.Context, destination: str, folder: Path, wheels: bool, cpu: int | None, duration: float | None

@@ -11,6 +11,7 @@ from mnist_edge.cli.export_summary import show
 from mnist_edge.cli.options import (
     PATH,
     NameOf,
+    Number,
     custom_option,
     data_option,
     json_option,
@@ -79,7 +80,7 @@ def precision_options(function: Any) -> Any:
 @click.option("--dynamic-batch", is_flag=True, help="Let a call take any number of images.")
 @click.option("--from", "own", type=PATH, help="Export this .keras, .h5 or SavedModel of yours, not --model.")
 @custom_option
-@click.option("--max-drop", type=click.FloatRange(0), help="Accuracy points that int8 may lose on held-out images.")
+@click.option("--max-drop", type=Number(0), help="Accuracy points that int8 may lose on held-out images.")
 @click.option("--qat", is_flag=True, help="Fine-tune the model for int8 first; the folder then holds that model.")
 @click.option("--tune", type=click.Choice(["latency"]), help="Measure int8 candidates on this host, keep the fastest.")
 @click.option(

@@ -1,5 +1,6 @@
 """The options and parameter types that several commands share, and what they stand for."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,17 @@ class Utf8Path(click.Path):
             name = str(value).encode(errors="backslashreplace").decode()
             self.fail(f"the name {name} is not UTF-8, which the runtimes cannot open. Rename it.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range; NaN, which is under and over no limit, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse NaN."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 PATH = Utf8Path(path_type=Path)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mnist_edge.core.errors import HostError
+from mnist_edge.core.host import Host
 from mnist_edge.report.stored import BenchResults, StoredLatency, StoredStats
 
 LEAST = 0.025  # a smaller share is told as no difference
@@ -63,11 +64,9 @@ def compare(old: BenchResults, new: BenchResults, force: bool = False) -> Change
     unless the change is twice that.
 
     Raises:
-        HostError: the runs are from two hosts, or of another number of threads, and not `force`.
+        HostError: as `check_alike` says.
     """
-    notes = _differences(old, new)
-    if notes and not force:
-        raise HostError(f"the two runs cannot be compared: {'; '.join(notes)}. --force compares them all the same.")
+    notes = check_alike(old, new.host, new.threads, force)
     control = new.control.fast_us / old.control.fast_us
     before = {item.name: item for item in old.results}
     after = {item.name: item for item in new.results}
@@ -84,13 +83,19 @@ def compare(old: BenchResults, new: BenchResults, force: bool = False) -> Change
     return Changes(tuple(files), alone, control, tuple(notes))
 
 
-def _differences(old: BenchResults, new: BenchResults) -> list[str]:
-    """Return in what respects two runs were not made alike."""
+def check_alike(old: BenchResults, host: Host, threads: int, force: bool) -> list[str]:
+    """Return in what respects an old run and one of this host and number of threads are not alike.
+
+    Raises:
+        HostError: there are any, and not `force`.
+    """
     lines = []
-    if (old.host.cpu, old.host.machine, old.host.cores) != (new.host.cpu, new.host.machine, new.host.cores):
+    if (old.host.cpu, old.host.machine, old.host.cores) != (host.cpu, host.machine, host.cores):
         lines.append(f"the old one is from another host, {old.host}")
-    if old.threads != new.threads:
-        lines.append(f"the old one had {old.threads} thread(s), this one {new.threads}")
+    if old.threads != threads:
+        lines.append(f"the old one had {old.threads} thread(s), this one {threads}")
+    if lines and not force:
+        raise HostError(f"the two runs cannot be compared: {'; '.join(lines)}. --force compares them all the same.")
     return lines
 
 

@@ -13,7 +13,7 @@ from support.commands import Run
 
 from mnist_edge.bench import benchmark
 from mnist_edge.bench.benchmark import BenchOptions, Latency, bench
-from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings
+from mnist_edge.bench.machine import State, describe_change, pinned, stability_warnings, usable_cpus
 from mnist_edge.bench.processes import measured
 from mnist_edge.core import host
 from mnist_edge.core.errors import HostError
@@ -268,8 +268,12 @@ def test_an_emulated_board_is_not_timed(run: Run, exports: Path, monkeypatch: py
 
 def test_operators_and_throughput(run: Run, exports: Path, tmp_path: Path) -> None:
     folder = faults.only(exports / "mlp", tmp_path / "mlp", "mlp-float32.onnx", "mlp-float32.tflite")
-    content = json.loads(run("bench", folder, "--runs", 25, "--operators", "--scaling", "--json").stdout)
-    onnx, tflite = content["results"]
+    both = ("--runtime", "default", "--runtime", "graph optimizations off")
+    content = json.loads(run("bench", folder, "--runs", 25, "--operators", "--scaling", *both, "--json").stdout)
+    onnx, unoptimized, tflite = content["results"]
+    assert unoptimized["runtime"] == "graph optimizations off"
+    assert not unoptimized["operators"]
+    assert "default runtime alone" in content["skipped"]["mlp-float32.onnx (graph optimizations off), by operator"]
     kinds = [item["kind"] for item in onnx["operators"]]
     assert sum("Gemm" in kind for kind in kinds) == 2
     times = [item["microseconds"] for item in onnx["operators"]]
@@ -280,3 +284,8 @@ def test_operators_and_throughput(run: Run, exports: Path, tmp_path: Path) -> No
     threads = [1 << at for at in range(len(onnx["throughput"]))]
     assert [item["threads"] for item in onnx["throughput"]] == threads
     assert all(item["batch"] == 1 and item["images_per_second"] > 0 for item in tflite["throughput"])
+
+
+def test_threads_are_counted_on_the_cpus_that_this_process_may_use() -> None:
+    with pinned(min(os.sched_getaffinity(0))):
+        assert usable_cpus() == 1

@@ -131,7 +131,9 @@ def test_the_command_compares_and_fails(run: Run, exports: Path, tmp_path: Path)
     assert {change["verdict"] for change in changes} == {"slower"}
     content["host"]["cpu"] = "another"
     old.write_text(json.dumps(content))
+    before = (folder / "bench.json").read_bytes()
     assert "another host" in run("bench", folder, "--runs", 25, "--compare", old, check=2).stderr
+    assert (folder / "bench.json").read_bytes() == before  # it was said before anything was measured
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ BAD = [
     ("verify mlp --data nowhere", "does not exist"),
     ("bench bare", "not a finished export"),
     ("bench mlp --runs 0", "--runs"),
+    ("bench mlp --idle nan", "'nan' is not a number"),
+    ("export --int8 --max-drop nan", "'nan' is not a number"),
     ("predict", "PICTURE"),
     ("predict one.png --artifact exports/cnn", "there is no folder exports/cnn"),
     ("predict nowhere.png --artifact mlp/mlp-int8.tflite", "there is no picture nowhere.png"),
