@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from support.commands import MODELS, Run
 
+from mnist_edge.core.contract import Precision
 from mnist_edge.core.manifest import Manifest
+from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import FORMATS
+from mnist_edge.formats.request import Request
 from mnist_edge.training.recipes import RECIPES
 
 
@@ -19,6 +22,28 @@ def test_parameters_and_macs_of_every_file_are_the_networks(exports: Path, model
         assert found.macs == RECIPES[model].macs, artifact.path.name
         assert sum(found.sizes.values()) == artifact.bytes
         assert found.metadata["model"] == model
+
+
+@pytest.mark.parametrize("name", ["tflite", "onnx"])
+def test_transposed_convolutions_count(name: str, mnist: Dataset, tmp_path: Path) -> None:
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),
+            layers.Conv2DTranspose(4, 3, strides=2, padding="same", activation="relu"),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(10, "softmax"),
+        ]
+    )
+    path = tmp_path / f"x.{name}"
+    FORMATS[name].export(model, path, Request(Precision.FLOAT32, mnist.train.images[:10], {}))
+    found = FORMATS[name].describe(path)
+    assert found.parameters == model.count_params()
+    assert found.macs == 14 * 14 * (8 * 9 + 4 * 9 * 8) + 14 * 14 * 4 * 10
 
 
 def test_what_really_runs_in_int8(exports: Path) -> None:

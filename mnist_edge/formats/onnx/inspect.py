@@ -137,7 +137,7 @@ def _shapes(graph: Any) -> dict[str, list[int]]:
 
 
 def _layers(graph: Any) -> list[Any]:
-    kinds = {"Conv", "Gemm", "MatMul", "MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul"}
+    kinds = {"Conv", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul"}
     return [node for node in graph.node if node.op_type in kinds]
 
 
@@ -146,7 +146,7 @@ def _kernels(graph: Any, shapes: dict[str, list[int]]) -> list[list[int]]:
     dims = []
     for node in _layers(graph):
         dims.append(shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0]))
-        if node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.input) > 2:
             dims.append(shapes.get(node.input[2], [0]))
     constants = {tensor.name for tensor in graph.initializer}
     biases = [node for node in graph.node if node.op_type == "Add"]
@@ -159,7 +159,9 @@ def _macs(graph: Any, shapes: dict[str, list[int]]) -> int:
     for node in _layers(graph):
         kernel = shapes.get(node.input[3 if node.op_type.startswith("QLinear") else 1], [0])
         output = shapes.get(node.output[0], [0])
-        if "Conv" in node.op_type:
+        if node.op_type == "ConvTranspose":
+            total += math.prod(shapes.get(node.input[0], [0])[2:]) * math.prod(kernel)
+        elif "Conv" in node.op_type:
             total += math.prod(output[1:]) * math.prod(kernel[1:])
         else:
             total += math.prod(kernel)

@@ -8,8 +8,8 @@ import numpy as np
 
 from mnist_edge.formats.tflite.compact import compact
 from mnist_edge.formats.tflite.reshapes import drop_reshapes
+from mnist_edge.formats.tflite.trace import LAYERS
 
-LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
 WITH_RANGE = {*LAYERS, "MEAN"}
 PIXELS = (0.0, 1.0)
 

@@ -14,6 +14,7 @@ from mnist_edge.core.reading import read_bytes, reading
 from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, kinds_in, tensor_text
 from mnist_edge.formats.tflite import metadata as zipped_json
+from mnist_edge.formats.tflite.trace import BIAS_PLACE, BIAS_PLACE_OF_OTHERS, LAYERS
 
 DATA_MOVEMENT = kinds_in("""
 QUANTIZE DEQUANTIZE CAST BITCAST DENSIFY RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE PACK UNPACK CONCATENATION SPLIT SPLIT_V
@@ -27,7 +28,6 @@ STABLEHLO_PAD STABLEHLO_SELECT STABLEHLO_CONVERT STABLEHLO_IOTA STABLEHLO_WHILE 
 """)
 """Operators that copy, select, reshape or convert numbers, or hold others; none of them computes new ones."""
 MOST_TABLES = 50_000
-LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
 
 
@@ -49,16 +49,16 @@ def _described(path: Path, schema: Any) -> Description:
     stored = zipped_json.read(path).items()
     metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in stored}
     zipped = sum(len(key) + len(value) for key, value in metadata.items())
-    layers = [op for op in graph.operators if codes[op.opcodeIndex][0] in LAYERS]
+    layers = [(kind, op) for op in graph.operators if (kind := codes[op.opcodeIndex][0]) in LAYERS]
     return Description(
         inputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.inputs),
         outputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.outputs),
         operators=tuple(Operator(kind, version, count) for (kind, version), count in counts.items()),
         versions={"schema": str(model.version), "producer": (model.description or b"").decode()},
         parameters=sum(
-            int(math.prod(graph.tensors[index].shape)) for op in layers for index in op.inputs[1:] if index >= 0
+            int(math.prod(graph.tensors[index].shape)) for kind, op in layers for index in _weights(kind, op)
         ),
-        macs=sum(_macs(graph, op) for op in layers),
+        macs=sum(_macs(graph, kind, op) for kind, op in layers),
         sizes={"weights": weights, "metadata": zipped, "graph": len(content) - weights - zipped},
         oldest=_oldest(model),
         metadata=metadata,
@@ -147,13 +147,19 @@ def schema_module() -> Any:
     raise MissingRuntime(f"reading a TFLite file needs ai-edge-litert. Install it: {pip_install('ai-edge-litert')}")
 
 
-def _macs(graph: Any, op: Any) -> int:
-    kernel, output = ([int(size) for size in graph.tensors[index].shape] for index in (op.inputs[1], op.outputs[0]))
-    if len(kernel) == 2:
-        return math.prod(kernel)
-    if kernel[0] == 1:  # depthwise: one filter of [1, height, width, channels]
-        return math.prod(output[1:3]) * math.prod(kernel)
-    return math.prod(output[1:]) * math.prod(kernel[1:])
+def _weights(kind: str, op: Any) -> list[int]:
+    """Return the indices of a layer's kernel and bias."""
+    place = BIAS_PLACE.get(kind, BIAS_PLACE_OF_OTHERS)
+    return [index for index in (op.inputs[1], *op.inputs[place : place + 1]) if index >= 0]
+
+
+def _macs(graph: Any, kind: str, op: Any) -> int:
+    """Return the multiply-accumulates of a layer: every number of its kernel, at each position that it slides over."""
+    kernel = math.prod(int(size) for size in graph.tensors[op.inputs[1]].shape)
+    if kind == "FULLY_CONNECTED":
+        return kernel
+    slid_over = op.inputs[2] if kind == "TRANSPOSE_CONV" else op.outputs[0]
+    return kernel * math.prod(int(size) for size in graph.tensors[slid_over].shape[1:3])
 
 
 def _oldest(model: Any) -> str:

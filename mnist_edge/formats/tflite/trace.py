@@ -13,6 +13,8 @@ LAYERS = {
     "TRANSPOSE_CONV": "OHWI",
     "FULLY_CONNECTED": "OI",
 }
+BIAS_PLACE = {"TRANSPOSE_CONV": 3}  # among the inputs
+BIAS_PLACE_OF_OTHERS = 2
 NONE = -1  # the index of a tensor that an operator could have and has not
 MOVES = {"EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE"}
 """The operators that give the numbers which they take."""

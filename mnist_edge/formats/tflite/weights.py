@@ -11,7 +11,7 @@ from mnist_edge.core.reading import read_bytes, reading
 from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import kinds_in
 from mnist_edge.formats.tflite.inspect import operator_codes, schema_module, type_names, unpacked
-from mnist_edge.formats.tflite.trace import LAYERS
+from mnist_edge.formats.tflite.trace import BIAS_PLACE, BIAS_PLACE_OF_OTHERS, LAYERS
 from mnist_edge.formats.weights import (
     BIAS,
     KERNEL,
@@ -24,8 +24,6 @@ from mnist_edge.formats.weights import (
 )
 
 NUMBERS = kinds_in("float16 float32 float64 int4 int8 uint8 int16 uint16 int32 uint32 int64 uint64")
-BIAS_PLACE = {"TRANSPOSE_CONV": 3}
-BIAS_PLACE_OF_OTHERS = 2
 
 
 def layers(path: Path) -> tuple[Layer, ...]:
