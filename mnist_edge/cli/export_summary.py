@@ -1,12 +1,12 @@
 """What `mnist-edge export` prints when it has written its files."""
 
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.cli.console import console, info, print_json
 from mnist_edge.core.contract import Precision
+from mnist_edge.core.text import one_line
 
 if TYPE_CHECKING:
     from mnist_edge.export.exporter import Exported
@@ -19,7 +19,8 @@ def show(exported: "Exported", folder: Path, full_integer: bool, json: bool) -> 
     for name in exported.left_out:
         info(f"Note: {name} is damaged, of another model or of another version, and left out. Export it again.")
     if json:
-        print_json(exported.manifest.to_json())
+        lists = {"losses": dict(exported.losses), "failed": dict(exported.failed), "left_out": exported.left_out}
+        print_json({**exported.manifest.to_json(), **lists})
     else:
         _show_table(exported, folder, full_integer)
     for name, reason in exported.failed.items():
@@ -29,15 +30,19 @@ def show(exported: "Exported", folder: Path, full_integer: bool, json: bool) -> 
 def _show_table(exported: "Exported", folder: Path, full_integer: bool) -> None:
     """Print the table of files, what their runtimes make of them, and what to type next."""
     from mnist_edge.bench.benchmark import BenchOptions, bench
-    from mnist_edge.core.errors import MissingRuntime
+    from mnist_edge.core.errors import MissingRuntime, MnistEdgeError
     from mnist_edge.report import tables
 
     screen = console()
     screen.print(tables.export_table(exported.manifest, screen.width))
     notes = [f"{name} {loss}" for name, loss in exported.losses.items()]
     notes += [*tables.operator_lines(exported), *tables.footprint_lines(exported)]
-    with suppress(MissingRuntime):  # a folder may hold nothing that is timed on this machine
+    try:
         notes += bench(folder, BenchOptions(**TIMED)).slower_than_float()
+    except MissingRuntime:
+        pass  # a folder may hold nothing that is timed on this machine
+    except (MnistEdgeError, OSError) as error:  # the files are whole all the same
+        notes.append(f"the files were not timed: {one_line(error)}")
     for line in notes:
         info(f"Note: {line}")
     if full_integer:

@@ -72,7 +72,7 @@ def load_inputs(folder: Path, dataset: Dataset, trained: Trained | None = None) 
     trained = trained or store.load(folder)
     stored = trained.folder == folder or store.holds(folder, trained)
     recorded = trained.record["dataset"]
-    if recorded["train_sha256"] != dataset.train.digest:
+    if (recorded["train_sha256"], recorded["test_sha256"]) != (dataset.train.digest, dataset.test.digest):
         raise DataError(
             f"the model in {folder} was trained on {recorded['name']}, but {dataset.source} is {dataset.name}. "
             "Give the data it was trained on with --data, or train again."

@@ -10,8 +10,10 @@ import pytest
 from support import faults
 from support.commands import Run
 
+from mnist_edge.core.errors import DataError
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.data.dataset import Dataset
+from mnist_edge.export.inputs import load_inputs
 from mnist_edge.verify.verify import verify
 
 
@@ -59,6 +61,12 @@ def test_export_with_other_data_is_refused_and_changes_nothing(
     done = run("export", "--model", "mlp", "--out", tmp_path, "--data", fashion, check=2)
     assert "was trained on MNIST" in done.stderr
     assert {path.name: hashlib.sha256(path.read_bytes()).digest() for path in folder.iterdir()} == before
+
+
+def test_another_test_set_is_other_data(exports: Path, mnist: Dataset) -> None:
+    other = replace(mnist, test=mnist.test.part(np.arange(9000)))
+    with pytest.raises(DataError, match="was trained on MNIST, but"):
+        load_inputs(exports / "mlp", other)
 
 
 def test_the_whole_chain_works_with_fashion_mnist_and_says_what_it_is(run: Run, fashion: Path, tmp_path: Path) -> None:
