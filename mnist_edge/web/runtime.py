@@ -3,12 +3,11 @@
 import hashlib
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from mnist_edge.core.errors import MissingRuntime
-from mnist_edge.core.files import sha256
+from mnist_edge.core.files import publish_folder, sha256, temporary_folder
 from mnist_edge.core.text import one_line
 
 STATIC = Path(__file__).parent / "static"
@@ -54,8 +53,8 @@ def install(notify: Callable[[str], None] = lambda line: None) -> Path:
             )
         notify("Fetching onnxruntime-web and LiteRT.js with npm, once; this takes some seconds …")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as work:
-            _fetch(npm, Path(work), folder)
+        with temporary_folder(folder.parent) as work:
+            _fetch(npm, work, folder)
     return folder
 
 
@@ -86,4 +85,4 @@ def _fetch(npm: str, work: Path, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
     shutil.rmtree(folder, ignore_errors=True)  # one whose files are damaged or gone
-    whole.replace(folder)
+    publish_folder(whole, folder)

@@ -4,12 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from mnist_edge.core.errors import DeviceError
-from mnist_edge.core.files import publish_folder
+from mnist_edge.core.files import publish_folder, temporary_folder
 from mnist_edge.core.text import one_line
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -36,8 +35,7 @@ def unpack(suite: str, architecture: str, packages: Iterable[str], folder: Path)
     if not KEYRING.is_file():
         raise DeviceError(f"{KEYRING} is not here. Install it: apt-get install debian-archive-keyring")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as name:
-        work = Path(name)
+    with temporary_folder(folder.parent) as work:
         source = f"deb [arch={architecture} signed-by={KEYRING}] {mirror()} {suite} main\n"
         (work / "sources.list").write_text(source, encoding="utf-8")
         for part in ("lists/partial", "cache/archives/partial", "preferences", "tree"):

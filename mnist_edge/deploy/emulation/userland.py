@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_edge.core.errors import DeviceError
-from mnist_edge.core.files import atomic_write, publish_folder
+from mnist_edge.core.files import atomic_write, publish_folder, temporary_folder
 from mnist_edge.core.folder import VERIFY
 from mnist_edge.core.host import EMULATED
 from mnist_edge.core.manifest import Manifest
@@ -109,9 +109,9 @@ def prepare(board: Board, release: Release, manifest: Manifest, on_progress: Pro
     site = cache() / f"{root.name}-site-{key}"
     if not site.is_dir():
         on_progress(f"Downloading its wheels ({', '.join(needed)}), once …")
-        with tempfile.TemporaryDirectory(dir=cache(), prefix=".installing-") as name:
-            install(needed, release.system, Path(name) / "site")
-            publish_folder(Path(name) / "site", site)
+        with temporary_folder(cache()) as work:
+            install(needed, release.system, work / "site")
+            publish_folder(work / "site", site)
     return Userland(board, release, emulator, root, site)
 
 
@@ -165,8 +165,8 @@ def fetch_qemu() -> Path:
     target = _own_qemu()
     if not target.is_dir():
         cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache(), prefix=".qemu-") as name:
-            tree, selected = Path(name) / "tree", Path(name) / "selected"
+        with temporary_folder(cache()) as work:
+            tree, selected = work / "tree", work / "selected"
             debian.unpack("trixie", debian.native(), ["qemu-user"], tree)
             selected.mkdir()
             for emulator in EMULATORS:  # the others take 400 MB
