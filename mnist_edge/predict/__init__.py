@@ -13,6 +13,7 @@ from mnist_edge.core.contract import Precision
 from mnist_edge.core.errors import FolderError, MissingRuntime, PictureError
 from mnist_edge.core.folder import NETWORK
 from mnist_edge.core.listing import check_listed, listed, stored_entries
+from mnist_edge.core.publish import settled
 from mnist_edge.formats import format_named, format_of
 from mnist_edge.formats.first_look import first_look
 
@@ -91,7 +92,7 @@ def choose(folder: Path) -> Path:
         file_format = format_named(entry["format"])
         reason = file_format.missing() if file_format else "unknown format"
         if reason is None:
-            return folder / Path(entry["file"]).name
+            return settled(folder) / Path(entry["file"]).name
         missing.append(reason)
     raise MissingRuntime("; ".join(dict.fromkeys(missing)))
 

@@ -165,12 +165,6 @@ def contrast(grey: Values) -> tuple[Values, Values, Values]:
     return background, depth, np.where(grey * 12 < mean_around(grey, max(2, side // 8)) * 11, depth, 0)
 
 
-def border_share(foreground: Values) -> float:
-    """Return the share of the border's pixels that hold at least half of the darkest foreground."""
-    border = np.concatenate([foreground[0], foreground[-1], foreground[:, 0], foreground[:, -1]])
-    return int((border * 2 >= max(1, darkest(foreground))).sum()) / border.size
-
-
 def darkest(foreground: Values) -> int:
     """Return the level that the darkest five hundredth of a picture reaches."""
     histogram = np.bincount(foreground.ravel(), minlength=256)
