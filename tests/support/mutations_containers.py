@@ -29,9 +29,10 @@ def of_zip(content: bytes, rng: Random) -> bytes:
             ending = name.rpartition(".")[2]
             members[name] = {"json": of_json, "npy": of_npy}.get(ending, of_bytes)(members[name], rng)
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(packed, "w") as archive:
         for item, data in members.items():
-            archive.writestr(item.replace("\0", "_"), data)
+            entry = zipfile.ZipInfo(item.replace("\0", "_"), date_time=(1980, 1, 1, 0, 0, 0))  # not that of the clock
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED, compresslevel=1)
     return packed.getvalue()
 
 
