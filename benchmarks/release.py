@@ -157,7 +157,7 @@ def card(folder: Path, files: Rows, times: Rows, dataset: data.Dataset) -> str:
         )
     cpu = Host.read().cpu + (", without its AMX" if has_amx() and not amx.used() else "")
     keras = f"{record['test']['accuracy']:.2%}"
-    lines += ["", f"Times: one thread, {cpu}. In Keras, after its fine-tuning for int8: {keras}.", ""]
+    lines += ["", f"Times: one thread, {cpu}. In Keras, with the weights that int8 has: {keras}.", ""]
     lines += _seeds(recipe.name)
     lines += ["| recall of | " + " | ".join(map(str, range(10))) + " |", "|---|" + "---|" * 10]
     for name, row in files.items():
