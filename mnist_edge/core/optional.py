@@ -124,7 +124,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def require_keras(what: str) -> ModuleType:
     """Return Keras on TensorFlow, imported without log lines. Raises MissingRuntime where they are not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow leaves oneDNN off on CPUs without AVX-512 VNNI, and trains small convolutions at half the speed there
+    # TensorFlow leaves oneDNN off on CPUs without AVX-512 VNNI, where small convolutions then take 1.5 times as long
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converters read TensorFlow graphs, whatever the user's default
     require("tensorflow", "tensorflow", what)
