@@ -25,7 +25,6 @@ from mnist_edge.verify.tolerances import QUANTIZED
 from mnist_edge.verify.variants import VariantResult
 
 FEW = 20
-EXPLAINED = 4  # by how much the mean square difference has to fall
 BY_SETTING = 10  # the same of a setting: float sums instead of int8 ones win up to 5.4 where nothing is wrong
 HIGHEST, LEAST = 1.5, 0.5  # an input that spans more, or less, was not calibrated on pixels in [0, 1]
 SAME_NETWORK = 40.0  # dB at the logits: int8 files of the recipes have 40 to 50, with 4-bit weights 20 to 35
@@ -134,18 +133,13 @@ class _Trial:
         """Return whether it does with the file's kernel, and the bias in the file's unit or in Keras's."""
         layers, pixels = self.keras_model.layers, scaled(self.keras_model.images)
         name, kernel = pair.keras.name, pair.in_keras()
-        return any(self._explains(layers.with_kernel(name, kernel, pixels, bias_too)) for bias_too in (True, False))
+        changed = (layers.with_kernel(name, kernel, pixels, bias_too) for bias_too in (True, False))
+        return any(known_faults.nearer(self.outputs, self.keras_model.outputs, faulty) for faulty in changed)
 
     def explains_output(self, layer: str, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> bool:
         """Return whether it does with a layer's output changed."""
-        return self._explains(self.keras_model.layers.with_output(layer, change, scaled(self.keras_model.images)))
-
-    def _explains(self, faulty: NDArray[np.float32]) -> bool:
-        keras = self.keras_model.outputs
-        before, after = (float(np.square(self.outputs - other).mean()) for other in (keras, faulty))
-        return after < before / EXPLAINED and known_faults.agreement(self.outputs, faulty) >= (
-            known_faults.agreement(self.outputs, keras)
-        )
+        faulty = self.keras_model.layers.with_output(layer, change, scaled(self.keras_model.images))
+        return known_faults.nearer(self.outputs, self.keras_model.outputs, faulty)
 
 
 def _of_layers(keras: Trace, file: Trace, trial: _Trial) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:

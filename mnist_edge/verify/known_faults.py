@@ -20,6 +20,8 @@ Change = Callable[[Array], Array]
 
 SAME = 25.0  # dB: int8 weights and activations give 30 to 50, 4-bit weights 8 to 20
 GAIN = 10.0  # dB: what undoing a fault has to win
+EXPLAINED = 4  # by how much the mean square difference has to fall
+BORDERLINE = 0.005  # share of images whose class int8's rounding may decide: one of 1,000 was seen
 ROUNDED = 5.0  # dB: under this it is no rounding
 LEVELS = 16
 FEWEST = 4
@@ -53,6 +55,12 @@ def explains(keras: Array, before: Array, after: Array) -> bool:
     """Return whether undoing a fault, or doing it to Keras, makes two outputs agree that did not agree before."""
     was, now = (float(np.nan_to_num(np.abs(keras - outputs), nan=1.0).mean()) for outputs in (before, after))
     return now < 0.02 and now < was / 4 and agreement(keras, after) > 0.95
+
+
+def nearer(outputs: Array, keras: Array, faulty: Array) -> bool:
+    """Return whether Keras with a fault done to it gives what a file gives, and Keras without it does not."""
+    before, after = (float(np.square(outputs - other).mean()) for other in (keras, faulty))
+    return after < before / EXPLAINED and agreement(outputs, faulty) >= agreement(outputs, keras) - BORDERLINE
 
 
 def of_outputs(keras: Array, outputs: Array) -> Iterator[Fault]:

@@ -10,6 +10,7 @@ from support import faults
 from support.commands import MODELS
 
 from mnist_edge.data.dataset import Dataset
+from mnist_edge.verify import known_faults
 from mnist_edge.verify.result import Status
 from mnist_edge.verify.verify import verify, verify_file
 
@@ -98,6 +99,16 @@ def test_a_fault_in_the_quantization_of_tflite_is_named(
     faults.edit_tflite(folder / name, change)
     faults.record(folder, name)
     caught(folder, cause)
+
+
+def test_an_image_that_rounding_decides_does_not_hide_a_cause() -> None:
+    keras, faulty = np.eye(10, dtype=np.float32)[np.arange(1000) % 10], np.full((1000, 10), 0.09, np.float32)
+    faulty[np.arange(1000), np.arange(1000) % 10] = 0.19
+    file = faulty.copy()
+    faulty[0, :2], file[0, :2] = (0.15, 0.16), (0.16, 0.15)
+    assert known_faults.nearer(file, keras, faulty)
+    assert not known_faults.nearer(file, keras, keras)
+    assert not known_faults.nearer(file, keras, np.roll(faulty, 1, axis=1))
 
 
 def test_another_pixel_range_of_a_foreign_file_is_named(exports: Path, tmp_path: Path) -> None:
