@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from mnist_edge.formats.request import Request
 from mnist_edge.report import html as page
 from mnist_edge.report import json as as_json
 from mnist_edge.report import verify_tables as report_verify
+from mnist_edge.training.edge import EDGE
 from mnist_edge.verify.result import Status, VerifyReport
 from mnist_edge.verify.verify import verify
 
@@ -236,20 +238,30 @@ def test_on_a_pi_it_says_where_to_check(monkeypatch: pytest.MonkeyPatch) -> None
     assert "x86-64 Linux alone, and this is" in (FORMATS["c"].missing() or "")
 
 
+def written(model: Any, mnist: Dataset, path: Path) -> Path:
+    """Write a Keras model as a C array; skip the test where the runtime is missing."""
+    if reason := FORMATS["c"].missing():
+        pytest.skip(reason)
+    told = {"model": "x", "mnist_edge": "0", "versions": "", "precision": "int8", "dataset": "MNIST", "labels": "0"}
+    request = Request(
+        Precision.INT8, mnist.train.images[:100], told | {"weights_sha256": "0"}, IOOptions(full_integer=True)
+    )
+    FORMATS["c"].export(model, path, request)
+    return path
+
+
 def test_the_runtime_crashes_in_some_arenas_that_are_too_small_and_the_file_is_written(
     mnist: Dataset, tmp_path: Path
 ) -> None:
     import keras
 
-    if reason := FORMATS["c"].missing():
-        pytest.skip(reason)
     pixels = keras.Input((28, 28, 1))
     hidden = keras.layers.Activation("swish")(keras.layers.Conv2D(4, 3, strides=4)(pixels))
     model = keras.Model(pixels, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(hidden)))
-    told = {"model": "x", "mnist_edge": "0", "versions": "", "precision": "int8", "dataset": "MNIST", "labels": "0"}
-    request = Request(
-        Precision.INT8, mnist.train.images[:100], told | {"weights_sha256": "0"}, IOOptions(full_integer=True)
-    )
-    FORMATS["c"].export(model, tmp_path / "x.c", request)
-    with FORMATS["c"].open(tmp_path / "x.c") as runner:
+    with FORMATS["c"].open(written(model, mnist, tmp_path / "x.c")) as runner:
         assert runner.run(mnist.train.images[:5]).shape == (5, 10)
+
+
+def test_edge_nano_runs_in_4_kb_of_arena(mnist: Dataset, tmp_path: Path) -> None:
+    _, told = c_source.read(written(EDGE["edge-nano"].build(), mnist, tmp_path / "edge-nano.c"))
+    assert told["arena"] <= 4096
