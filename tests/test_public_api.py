@@ -86,6 +86,9 @@ def test_export_takes_a_model_in_memory_and_loads_none(
 
 def test_errors_are_raised(exports: Path, mnist: Dataset, tmp_path: Path) -> None:
     artifact = exports / "mlp" / "mlp-int8.onnx"
+    for wrong in (None, 3, [[0, 1]]):
+        with pytest.raises(PictureError, match="give a uint8 array, or the path of a picture"):
+            mnist_edge.predict(wrong, exports / "mlp")  # type: ignore[arg-type]
     with pytest.raises(PictureError, match=r"images are float32 \[1, 28, 28\]; give uint8"):
         mnist_edge.predict(np.zeros((1, 28, 28), np.float32), artifact)
     with pytest.raises(PictureError, match=r"there is no picture nowhere\.png"):

@@ -1,6 +1,5 @@
 // Says which digit a picture shows: node digit.mjs MODEL.onnx PICTURE.png ...
 import { readFileSync } from "node:fs";
-import ort from "onnxruntime-node";
 import { PNG } from "pngjs";
 
 const [model, ...pictures] = process.argv.slice(2);
@@ -10,6 +9,7 @@ const fail = (message) => {
 };
 if (!pictures.length) fail("usage: node digit.mjs MODEL.onnx PICTURE.png ... (28×28 pixels, white on black)");
 process.env.ORT_DISABLE_TELEMETRY ??= "1"; // ONNX Runtime 1.29 and newer may report to Microsoft
+const { default: ort } = await import("onnxruntime-node"); // after that: an import statement would come before it
 const session = await ort.InferenceSession.create(model);
 
 for (const picture of pictures) {

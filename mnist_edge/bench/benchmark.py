@@ -171,6 +171,9 @@ def bench(
         raise HostError(
             f"this machine is emulated ({emulated}): its time says nothing of the device's. Run bench on the device."
         )
+    for name in ("runs", "processes", "threads"):
+        if getattr(options, name) < 1:
+            raise HostError(f"{name} is {getattr(options, name)}; give 1 or more.")
     with pinned(options.cpu):
         return _bench(Path(folder), options, on_progress)
 

@@ -35,7 +35,9 @@ class Percent(click.ParamType):  # type: ignore[type-arg]  # generic in some rel
 
 @click.command("bench")
 @folder_argument
-@click.option("--runs", type=click.IntRange(1), help="Timed warm calls of each file, and no minimum time.")
+@click.option(
+    "--runs", type=click.IntRange(1), help="At least so many timed warm calls of each file, and no minimum time."
+)
 @click.option(
     "--duration",
     type=Number(0, min_open=True, max=3600),

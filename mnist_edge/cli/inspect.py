@@ -14,7 +14,7 @@ from mnist_edge.cli.options import PATH, export_folders, json_option
 def command(target: Path, json: bool) -> None:
     """Show what is in any .tflite or .onnx file: input and output, operators, versions, sizes, oldest runtime.
 
-    TARGET is a file, or an export folder, whose files are shown one after another.
+    TARGET is a file, or an export folder, whose files are checked against the manifest and shown one after another.
 
     \b
     Example: mnist-edge inspect exports/cnn/cnn-int8.onnx
@@ -48,7 +48,9 @@ def _files(target: Path) -> list[Path]:
     from mnist_edge.core.errors import FolderError
     from mnist_edge.core.manifest import Manifest
 
-    files = [item.path for folder in export_folders(target) for item in Manifest.read(folder).artifacts]
-    if not files:
+    artifacts = [item for folder in export_folders(target) for item in Manifest.read(folder).artifacts]
+    if not artifacts:
         raise FolderError(f"{target} has no artifact. Export one: mnist-edge export")
-    return files
+    for artifact in artifacts:
+        artifact.check()
+    return [artifact.path for artifact in artifacts]

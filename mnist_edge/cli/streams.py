@@ -11,6 +11,7 @@ PLAIN = {
     **dict.fromkeys("µμ", "u"),
     **dict.fromkeys("–—−─━", "-"),
     **dict.fromkeys("│┃", "|"),
+    "±": "+-",
     "×": "x",
     "…": "...",
     "→": "->",

@@ -11,6 +11,7 @@ from mnist_edge.cli.options import (
     DEFAULT_FOLDER,
     PATH,
     check_used,
+    check_writable,
     custom_option,
     export_folders,
     json_option,
@@ -79,6 +80,10 @@ def command(
         _verify_each(ctx, folders, json)
         return
     target = folders[0]
+    if junit is not None:
+        check_writable(junit.parent)
+        if junit.is_dir():
+            raise click.UsageError(f"--junit {junit} is a folder; give a file.")
     if reference is None:
         report = _verify_folder(target, data, precision, tolerance, images)
     else:

@@ -64,7 +64,8 @@ def _read(path: Path) -> tuple[Side, tuple[Layer, ...]]:
         raise ArtifactError(f"{path} is a folder; give a file." if path.is_dir() else f"there is no file {path}.")
     file_format = format_of(path)
     first_look(path, file_format, step="layers")
-    return Side(str(path), file_format.name, file_format.describe(path)), file_format.layers(path)
+    layers = file_format.layers(path)  # first: what has none to compare is refused as that
+    return Side(str(path), file_format.name, file_format.describe(path)), layers
 
 
 def _parted(layers: Iterable[Layer], one_format: bool) -> tuple[list[Layer], list[Layer]]:

@@ -45,7 +45,7 @@ class RuntimeOperators:
         total = len(self.int8) + len(self.other) + len(self.data_movement)
         note = f"; {self.note}" if self.note else ""
         return (
-            f"{len(self.int8)} of {total} operators compute in int8 ({_counted(self.int8)}), {len(self.other)} in "
+            f"{len(self.int8)} of {total} operators compute in integers ({_counted(self.int8)}), {len(self.other)} in "
             f"float ({_counted(self.other)}), {len(self.data_movement)} move or convert{note}"
         )
 

@@ -103,6 +103,8 @@ def _pixels(images: Images | str | Path | Sequence[str | Path]) -> Images:
         from mnist_edge.predict.picture import read
 
         paths = [images] if isinstance(images, str | Path) else images
+        if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+            raise PictureError(f"images are a {type(images).__name__}; give a uint8 array, or the path of a picture.")
         return np.stack([read(Path(path)) for path in paths]) if paths else np.empty((0, 28, 28), np.uint8)
     if images.dtype != np.uint8 or images.shape[-2:] != (28, 28) or images.ndim not in (2, 3):
         raise PictureError(f"images are {images.dtype} {list(images.shape)}; give uint8 [N, 28, 28] or [28, 28].")

@@ -39,6 +39,8 @@ def read(path: Path) -> NDArray[np.uint8]:
     Raises:
         PictureError: it cannot be read, or shows no digit.
     """
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder; give the pictures in it, such as {path / '*.png'}.")
     if not path.is_file():
         raise PictureError(f"there is no picture {path}.")
     with (

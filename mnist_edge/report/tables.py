@@ -30,14 +30,20 @@ STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIPPED: "yellow
 
 
 class FittedTable(Table):
-    """A table that leaves out its last columns where there is no room for them, and breaks no cell."""
+    """A table that leaves out its last columns where there is no room for them; of two, the first may be broken."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the columns that fit, two at least, and name the others."""
         columns, left_out = list(self.columns), list[str]()
         wide = options.update(width=sys.maxsize)
-        while len(columns) > 2 and console.measure(self._with(columns, TEXT), options=wide).maximum > options.max_width:
+
+        def too_wide() -> bool:
+            return console.measure(self._with(columns, TEXT), options=wide).maximum > options.max_width
+
+        while len(columns) > 2 and too_wide():
             left_out.insert(0, str(columns.pop().header))
+        if too_wide():
+            columns[0] = replace(columns[0], no_wrap=False)
         yield self._with(columns)
         if left_out:
             yield Text(f"Left out, as the terminal is too narrow: {', '.join(left_out)}.", style="dim")

@@ -207,7 +207,8 @@ def _internals(results: tuple[ArtifactResult, ...]) -> Check:
         return Check(name, Status.SKIPPED, files + reasons)
     other = [file for file, check in checks.items() if not check.same_kernels and not check.same_network]
     if other:
-        return Check(name, Status.SKIPPED, f"kernels differ, and no known fault says how: {', '.join(other)}")
+        unexplained = "" if any(checks[file].possible for file in other) else ", and no known fault says how"
+        return Check(name, Status.SKIPPED, f"kernels differ in {', '.join(other)}{unexplained}")
     worst = min((check.worst_kernel for check in checks.values() if check.worst_kernel is not None), default=0.0)
     detail = (
         "every kernel to the last bit" if worst == float("inf") else f"the worst kernel {worst:.0f} dB over its error"

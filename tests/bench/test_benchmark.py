@@ -266,6 +266,12 @@ def test_an_emulated_board_is_not_timed(run: Run, exports: Path, monkeypatch: py
         bench(exports / "mlp", BenchOptions(runs=25))
 
 
+def test_no_calls_are_no_measurement(exports: Path) -> None:
+    for wrong in (BenchOptions(runs=0), BenchOptions(processes=0), BenchOptions(threads=0)):
+        with pytest.raises(HostError, match="is 0; give 1 or more"):
+            bench(exports / "mlp", wrong)
+
+
 def test_operators_and_throughput(run: Run, exports: Path, tmp_path: Path) -> None:
     folder = faults.only(exports / "mlp", tmp_path / "mlp", "mlp-float32.onnx", "mlp-float32.tflite")
     both = ("--runtime", "default", "--runtime", "graph optimizations off")

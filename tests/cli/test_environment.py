@@ -53,6 +53,13 @@ def test_tables_without_unicode(variables: dict[str, str], tmp_path: Path) -> No
     assert "----" in text
 
 
+def test_a_plus_minus_has_the_width_of_its_column_without_unicode(exports: Path, tmp_path: Path) -> None:
+    line = f"mnist-edge verify {exports / 'mlp'} --images 20"
+    text = shell(line, tmp_path, PYTHONIOENCODING="ascii", COLUMNS="80").stdout.decode("ascii")
+    assert "+-" in text
+    assert "\\x" not in text
+
+
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [

@@ -208,6 +208,14 @@ def test_it_reads_well_in_80_columns(run: Run, exports: Path, monkeypatch: pytes
     assert not any("Left out" in line for line in shown)
 
 
+def test_no_verdict_is_cut_in_40_columns(run: Run, exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    files = (exports / "mlp" / name for name in ("mlp-float32.onnx", "mlp-int8.tflite"))
+    shown = run("diff", *files, check=1).stdout
+    assert shown.count("roundin") == shown.count("rounding")
+    assert max(map(len, shown.splitlines()[4:])) <= 40  # after the paths
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,6 +1,7 @@
 """`inspect` on our files and on others, against counts made in another way."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,22 @@ def test_default_files_name_old_runtimes(exports: Path) -> None:
     assert tflite.oldest.startswith("TensorFlow Lite 1.14")
     versions = {operator.kind: operator.version for operator in tflite.operators}
     assert versions["FULLY_CONNECTED"] < 12  # 12 is per-channel, which runtimes of 2023 refuse
+
+
+def test_the_oldest_runtime_is_not_guessed_for_int16(exports: Path) -> None:
+    assert FORMATS["tflite"].describe(exports / "cnn" / "cnn-int16x8.tflite").oldest.startswith("not known")
+
+
+def test_a_changed_file_of_a_folder_is_not_shown(run: Run, exports: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mlp"
+    shutil.copytree(exports / "mlp", folder)
+    path = folder / "mlp-int8.tflite"
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    done = run("inspect", folder, check=2)
+    assert "mlp-int8.tflite was changed: its SHA-256 is" in done.stderr
+    assert not done.stdout
 
 
 def test_files_that_are_not_ours(run: Run, exports: Path, tmp_path: Path) -> None:

@@ -50,6 +50,25 @@ def test_a_transpose_is_folded_into_the_kernel() -> None:
     assert np.allclose(run(model, image), expected, atol=1e-5)
 
 
+def test_a_kernel_that_two_layers_take_is_permuted_once_for_both() -> None:
+    image = np.random.default_rng(1).standard_normal((1, 3, 4, 5)).astype(np.float32)
+    model = graph_with_transpose([0, 1, 2])
+    again = [
+        helper.make_node("Transpose", ["relu"], ["t2"], perm=[0, 2, 3, 1], name="d"),
+        helper.make_node("Reshape", ["t2", "shape"], ["flat2"], name="e"),
+        helper.make_node("Gemm", ["flat2", "kernel"], ["probabilities2"], name="f"),
+        helper.make_node("Add", ["probabilities", "probabilities2"], ["sum"], name="g"),
+    ]
+    model.graph.node.extend(again)
+    model.graph.output[0].name = "sum"
+    expected = run(model, image)
+    onnx_graph.fold_transposes(model)
+    assert "Transpose" not in [node.op_type for node in model.graph.node]
+    assert np.allclose(run(model, image), expected, atol=1e-5)
+    onnx_graph.canonical(model.graph)
+    assert sum(len(tensor.dims) == 2 for tensor in model.graph.initializer) == 1
+
+
 def test_a_transpose_with_another_user_stays() -> None:
     model = graph_with_transpose([0, 1, 2])
     model.graph.node.append(helper.make_node("Relu", ["t"], ["other"], name="d"))

@@ -85,6 +85,18 @@ def _shared(keras: Any, make: Any, image: Any) -> Any:
     return make.Dense(10, "softmax")(make.Flatten()(make.MaxPooling2D()(shared(first))))
 
 
+def _two_halves(keras: Any, make: Any, image: Any) -> Any:
+    half = keras.Input((14, 28, 1))
+    shared = keras.Model(half, make.Dense(16, "relu")(make.Flatten()(_conv(4)(make)(half))))
+    return make.Dense(10, "softmax")(make.Concatenate()([shared(image[:, :14]), shared(image[:, 14:])]))
+
+
+def _image_beside_signed(keras: Any, make: Any, image: Any) -> Any:
+    signed = make.Conv2D(4, 3, padding="same", activation="tanh")(image)
+    values = _conv()(make)(make.Concatenate()([signed, image]))
+    return make.Dense(10, "softmax")(make.Flatten()(keras.ops.log1p(values)))
+
+
 def _nested(keras: Any, make: Any, image: Any) -> Any:
     inner = keras.Input(IMAGE)
     values = make.BatchNormalization()(make.Conv2D(8, 3, strides=2, use_bias=False)(inner))
@@ -200,6 +212,8 @@ NETWORKS: Mapping[str, Network] = {
     "residual-mish": Network(_residual("mish")),
     "branches": Network(_functional(_branches)),
     "shared-conv": Network(_functional(_shared)),
+    "two-halves": Network(_functional(_two_halves)),
+    "image-beside-signed": Network(_functional(_image_beside_signed)),
     "nested-backbone": Network(_functional(_nested)),
     "attention": Network(_functional(_attention), epochs=2),
     "squeeze-and-excite": Network(_functional(_squeeze_and_excite)),

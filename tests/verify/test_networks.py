@@ -24,7 +24,11 @@ LOOPS = {"lstm"}
 
 @pytest.mark.extra("a quarter of a minute or more")
 @pytest.mark.parametrize(
-    "name", ["depthwise-separable", "nested-backbone", "attention", "residual-mish", "grouped-conv", "lstm"]
+    "name",
+    [
+        *("depthwise-separable", "nested-backbone", "attention", "residual-mish", "grouped-conv", "lstm"),
+        *("two-halves", "image-beside-signed"),
+    ],
 )
 def test_healthy_files_pass(mnist: Dataset, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name

@@ -26,7 +26,7 @@ SIMPLE = {"Conv1D", "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense", "Re
 MOVING = {
     "Reshape", "Transpose", "MaxPool", "ConcatV2", "Pack", "Unpack", "StridedSlice", "Slice", "Split", "SplitV",
     "Squeeze", "ExpandDims", "Identity", "Pad", "PadV2", "MirrorPad", "GatherV2", "Cast", "Tile", "Fill",
-    "ZerosLike", "BroadcastTo", "Placeholder", "Conv2D", "DepthwiseConv2dNative",
+    "ZerosLike", "BroadcastTo", "Placeholder", "Const", "Conv2D", "DepthwiseConv2dNative",
 }  # fmt: skip
 """TensorFlow's operators that move numbers, or whose output is rounded after its bias."""
 FIXED = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}

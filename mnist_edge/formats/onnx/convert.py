@@ -53,7 +53,7 @@ def _float32_proto(model: Any, io: IOOptions, batch: int | None) -> Any:
     proto, _ = tf2onnx.convert.from_function(
         _with_constants(serve, signature), input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
     )
-    graph.replace_erfc(proto.graph)
+    graph.replace_unknown(proto.graph)
     graph.group_convolutions(proto.graph)
     graph.drop_identity_reshapes(proto.graph)
     graph.fold_transposes(proto)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge.core.errors import ConversionError
+
 ROLES = {
     "Conv": {1: "weight", 2: "bias"},
     "Gemm": {1: "weight", 2: "bias"},
@@ -17,6 +19,13 @@ ROLES = {
     "DequantizeLinear": {0: "quantized", 1: "scale", 2: "zero_point"},
 }
 
+OF_TWO = {
+    "Erfc": (("Erf", "x"), ("Sub", "1y")),  # of GELU
+    "Log1p": (("Add", "x1"), ("Log", "y")),
+    "Expm1": (("Exp", "x"), ("Sub", "y1")),
+}
+"""What TensorFlow computes in one operator: two of ONNX, with what each takes of x, 1 and the first one's y."""
+
 
 def array(graph: Any, name: str) -> Any:
     """Return an initializer as an array, or None where `name` is not one."""
@@ -26,12 +35,16 @@ def array(graph: Any, name: str) -> Any:
     return None if tensor is None else numpy_helper.to_array(tensor)
 
 
-def replace_array(graph: Any, name: str, values: Any) -> None:
-    """Replace the values of an initializer."""
+def replace_input(graph: Any, node: Any, place: int, values: Any) -> None:
+    """Let a node take other values in place of an initializer; other nodes that take the same one keep it."""
     from onnx import numpy_helper
 
-    (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    tensor = numpy_helper.from_array(np.ascontiguousarray(values), f"{node.input[place]}_of_{node.output[0]}")
+    equal = (item for item in graph.initializer if item.raw_data == tensor.raw_data)
+    same = next((item for item in equal if (item.data_type, item.dims) == (tensor.data_type, tensor.dims)), None)
+    if same is None:
+        graph.initializer.append(tensor)
+    node.input[place] = (same or tensor).name
 
 
 def drop_identity_reshapes(graph: Any) -> None:
@@ -44,17 +57,29 @@ def drop_identity_reshapes(graph: Any) -> None:
                 bypass(graph, node)
 
 
-def replace_erfc(graph: Any) -> None:
-    """Replace each Erfc, which tf2onnx writes of GELU and ONNX does not have, by 1 - Erf."""
-    from onnx import helper, numpy_helper
+def replace_unknown(graph: Any) -> None:
+    """Replace operators that tf2onnx leaves as TensorFlow's, and ONNX does not have, by two that it has.
 
-    for node in [node for node in graph.node if node.op_type == "Erfc"]:
-        erf, one = f"{node.output[0]}_erf", f"{node.output[0]}_one"
+    Raises:
+        ConversionError: there are others.
+    """
+    from onnx import defs, helper, numpy_helper
+
+    for node in [node for node in graph.node if node.op_type in OF_TWO]:
+        between, one = f"{node.output[0]}_between", f"{node.output[0]}_one"
         graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), one))
         position = list(graph.node).index(node)
-        graph.node.insert(position, helper.make_node("Erf", list(node.input), [erf]))
-        graph.node.insert(position + 1, helper.make_node("Sub", [one, erf], list(node.output)))
         graph.node.remove(node)
+        ends = {"x": node.input[0], "y": between, "1": one}
+        for step, (kind, taken) in enumerate(OF_TWO[node.op_type]):
+            given = node.output[0] if step else between
+            graph.node.insert(position + step, helper.make_node(kind, [ends[name] for name in taken], [given]))
+    unknown = dict.fromkeys(node.op_type for node in graph.node if not node.domain and not defs.has(node.op_type))
+    if unknown:
+        raise ConversionError(
+            f"ONNX has no operator for TensorFlow's {', '.join(unknown)}. Build the layer from other operations, or "
+            "export --format tflite."
+        )
 
 
 def group_convolutions(graph: Any) -> None:
@@ -70,7 +95,7 @@ def group_convolutions(graph: Any) -> None:
             blocks = kernel.reshape(groups, outputs // groups, groups, inputs // groups, *kernel.shape[2:])
             own = blocks[range(groups), :, range(groups)]
             if np.count_nonzero(own) == np.count_nonzero(kernel):
-                replace_array(graph, node.input[1], own.reshape(outputs, inputs // groups, *kernel.shape[2:]))
+                replace_input(graph, node, 1, own.reshape(outputs, inputs // groups, *kernel.shape[2:]))
                 rest = [item for item in node.attribute if item.name != "group"]
                 del node.attribute[:]
                 node.attribute.extend([*rest, _group(groups)])
@@ -104,7 +129,7 @@ def fold_transposes(model: Any) -> None:
         before = np.arange(len(kernel)).reshape(1, *shape).transpose(perm).ravel()
         rows = np.empty_like(kernel)
         rows[before] = kernel
-        replace_array(graph, dense.input[1], rows)
+        replace_input(graph, dense, 1, rows)
         bypass(graph, transpose)
 
 
@@ -114,7 +139,7 @@ def set_batch(graph: Any, batch: int | None, traced_with_one: bool) -> None:
         if traced_with_one and node.op_type == "Reshape":
             shape = array(graph, node.input[1])
             if shape is not None and shape[0] == 1:
-                replace_array(graph, node.input[1], np.array([batch or -1, *shape[1:]]))
+                replace_input(graph, node, 1, np.array([batch or -1, *shape[1:]]))
     for value in (*graph.input, *graph.output):
         dim = value.type.tensor_type.shape.dim[0]
         if batch is None:

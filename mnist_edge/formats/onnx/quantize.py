@@ -120,12 +120,12 @@ def compute_on_integers(graph: Any, per_channel: bool) -> None:
     image = graph.input[0].name
     conv = onnx_graph.only_user(graph, image, "Conv")
     integers, bias, unit = _integer_weights(graph, conv, per_channel)
-    onnx_graph.replace_array(graph, conv.input[1], integers.astype(np.int8))
+    onnx_graph.replace_input(graph, conv, 1, integers.astype(np.int8))
     # stored in bytes; ORT makes floats of them when it loads the file
     graph.node.insert(0, helper.make_node("Cast", [conv.input[1]], ["whole_weight"], to=TensorProto.FLOAT))
     conv.input[1] = "whole_weight"
     if len(conv.input) > 2:
-        onnx_graph.replace_array(graph, conv.input[2], bias.astype(np.float32))
+        onnx_graph.replace_input(graph, conv, 2, bias.astype(np.float32))
     node, relu, pool = conv, None, None
     while (following := onnx_graph.only_user(graph, node.output[0], "Relu", "MaxPool", "Reshape")) is not None:
         node = following

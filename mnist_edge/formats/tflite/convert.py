@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.core.contract import Precision
+from mnist_edge.core.contract import Contract, Precision
 from mnist_edge.core.errors import ConversionError
 from mnist_edge.core.optional import require, silenced
 from mnist_edge.core.text import one_line
@@ -125,4 +125,11 @@ def _int8(tf: Any, converter: Any, model: Any, request: Request) -> bytes:
         denylisted_nodes=[graph.layers(calibrated)[index] for index in request.quantization.float_layers] or None,
     )
     types = (tf.int8, tf.int8) if request.io.full_integer else (tf.uint8, tf.float32)
-    return bytes(modify_model_io_type(quantized, *types))
+    pixels = Contract.of(request.precision, "NHWC", request.io).input
+    whole = bytes(modify_model_io_type(quantized, *types))
+    # an operator that joins the image with signed numbers gives it their scale
+    return (
+        graph.with_pixels(whole, pixels)
+        or graph.with_pixels(bytes(modify_model_io_type(quantized, tf.uint8, types[1])), pixels)
+        or whole
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge.core.contract import TensorSpec
 from mnist_edge.formats.tflite.compact import compact
 from mnist_edge.formats.tflite.reshapes import drop_reshapes
 from mnist_edge.formats.tflite.trace import LAYERS
@@ -69,6 +70,25 @@ def cut_logits(content: bytes, least: float) -> bytes:
     if kinds[last] != "FULLY_CONNECTED" or logits is None or logits.min is None:
         return content
     logits.min = np.maximum(logits.min, np.float32(least))
+    return bytes(utils.convert_object_to_bytearray(model))
+
+
+def with_pixels(content: bytes, pixels: TensorSpec) -> bytes | None:
+    """Return a file whose input stands for pixels as in the contract; None where no QUANTIZE follows that allows it."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils as utils
+
+    model = utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    image = graph.tensors[graph.inputs[0]]
+    scale, zero_point = np.array([1 / 255], np.float32), np.array([pixels.zero_point or 0], np.int64)
+    if np.allclose(image.quantization.scale, scale) and image.quantization.zeroPoint == zero_point:
+        return content
+    users = [operator for operator in graph.operators if graph.inputs[0] in operator.inputs]
+    if any(utils.opcode_to_name(model, operator.opcodeIndex) != "QUANTIZE" for operator in users):
+        return None
+    image.type = getattr(schema.TensorType, str(pixels.dtype).upper())
+    image.quantization.scale, image.quantization.zeroPoint = scale, zero_point
     return bytes(utils.convert_object_to_bytearray(model))
 
 

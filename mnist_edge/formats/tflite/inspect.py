@@ -14,6 +14,7 @@ from mnist_edge.core.reading import read_bytes, reading
 from mnist_edge.formats.base import MOST_BYTES
 from mnist_edge.formats.inspection import Description, Operator, RuntimeOperators, kinds_in, tensor_text
 from mnist_edge.formats.tflite import metadata as zipped_json
+from mnist_edge.formats.tflite.compact import MIN_RUNTIME
 from mnist_edge.formats.tflite.trace import BIAS_PLACE, BIAS_PLACE_OF_OTHERS, LAYERS
 
 DATA_MOVEMENT = kinds_in("""
@@ -60,7 +61,7 @@ def _described(path: Path, schema: Any) -> Description:
         ),
         macs=sum(_macs(graph, kind, op) for kind, op in layers),
         sizes={"weights": weights, "metadata": zipped, "graph": len(content) - weights - zipped},
-        oldest=_oldest(model),
+        oldest=_oldest(model, types),
         metadata=metadata,
     )
 
@@ -162,10 +163,12 @@ def _macs(graph: Any, kind: str, op: Any) -> int:
     return kernel * math.prod(int(size) for size in graph.tensors[slid_over].shape[1:3])
 
 
-def _oldest(model: Any) -> str:
+def _oldest(model: Any, types: dict[int, str]) -> str:
     """Return the oldest TensorFlow Lite that has all operator versions, as the converter recorded it."""
+    if any(types.get(tensor.type) == "int16" for graph in model.subgraphs for tensor in graph.tensors):
+        return "not known: the converter does not record it for int16"
     for item in model.metadata or ():
-        if item.name == b"min_runtime_version":
+        if item.name == MIN_RUNTIME:
             version = bytes(bytearray(model.buffers[item.buffer].data)).rstrip(b"\0").decode()
             return f"TensorFlow Lite {version}, by its operator versions"
     return "not recorded in the file"
