@@ -13,11 +13,13 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import untaken
 from figures import RESULTS, write
 
 from mnist_edge.core.contract import Precision
@@ -35,6 +37,8 @@ from mnist_edge.training.edge import EDGE
 from mnist_edge.training.recipe import Recipe
 
 PLAIN = Augmentation()
+Study = Callable[[int, int], float]
+"""Takes a seed and epochs, and returns a held-out accuracy."""
 
 
 def measure(recipe: Recipe, seed: int, dataset: data.Dataset, keep: Path) -> dict[str, Any]:
@@ -117,6 +121,32 @@ def _done(there: bool) -> str:
     return "without" if there else "with"
 
 
+def studies(recipe: Recipe, dataset: data.Dataset, keep: Path) -> dict[str, Study]:
+    """Return what trains each variant, and the recipe with what it does not have."""
+
+    def of(variant: Recipe) -> Study:
+        def study(seed: int, epochs: int) -> float:
+            trained = trainer.train(variant, dataset, seed, trainer.Schedule(epochs))
+            return float(trained.record["history"]["val_accuracy"][-1])
+
+        return study
+
+    def averaged(seed: int, epochs: int) -> float:
+        return untaken.held_out_accuracy(recipe, dataset, seed, epochs, average=True)
+
+    def taught(seed: int, epochs: int) -> float:
+        return untaken.held_out_accuracy(
+            recipe, dataset, seed, epochs, teacher=untaken.teacher_of(recipe, dataset, keep)
+        )
+
+    own = {name: of(variant) for name, variant in variants(recipe).items()}
+    return {
+        **own,
+        "with a moving average of the weights": averaged,
+        "with a teacher of 102 thousand parameters": taught,
+    }
+
+
 def ablation_table(rows: list[dict[str, Any]]) -> str:
     """Return one line a variant: its held-out accuracy, and the difference to the recipe as it is, seed by seed."""
     lines = ["| recipe | variant | seeds | held-out accuracy | difference in points |", "|---|---|---|---|---|"]
@@ -146,13 +176,12 @@ def run_ablation(options: argparse.Namespace, dataset: data.Dataset) -> None:
     rows = _earlier("edge_ablation")
     for seed in range(options.seeds):
         for name in options.recipe or ["edge-nano"]:
-            for variant, recipe in variants(EDGE[name]).items():
+            for variant, held_out_accuracy in studies(EDGE[name], dataset, options.keep).items():
                 key = {"recipe": name, "variant": variant, "seed": seed, "epochs": options.epochs}
                 if any(all(row[item] == value for item, value in key.items()) for row in rows):
                     continue
                 started = time.perf_counter()
-                trained = trainer.train(recipe, dataset, seed, trainer.Schedule(options.epochs))
-                held_out = trained.record["history"]["val_accuracy"][-1]
+                held_out = held_out_accuracy(seed, options.epochs)
                 rows.append({**key, "held_out": held_out, "seconds": round(time.perf_counter() - started)})
                 write("edge_ablation", {"rows": rows}, ablation_table(rows))
 
