@@ -139,11 +139,12 @@ def test_a_file_that_loads_and_then_fails_on_an_image(folder: Path, run: Run, tm
         assert "x.tflitedoesnotrun(gatherindexoutofbounds" in told
 
 
-def test_what_cannot_be_written_is_named_and_not_its_temporary_file(folder: Path, run: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_named_before_the_work(folder: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "here.xml").mkdir()
+    (folder / "verify.json").unlink(missing_ok=True)
     done = run("verify", folder, "--images", "10", "--junit", tmp_path / "here.xml", check=2)
-    assert f"{tmp_path / 'here.xml'}: Is a directory" in done.stderr
-    assert ".writing" not in done.stderr
+    assert f"--junit {tmp_path / 'here.xml'} is a folder; give a file." in done.stderr
+    assert not (folder / "verify.json").exists()  # it is said before the work
 
 
 def test_a_limit_that_holds_for_nothing_is_said(folder: Path, run: Run) -> None:

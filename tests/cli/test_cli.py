@@ -78,7 +78,6 @@ BAD = [
     ("predict one.png --artifact exports/cnn", "there is no folder exports/cnn"),
     ("predict nowhere.png --artifact mlp/mlp-int8.tflite", "there is no picture nowhere.png"),
     ("predict mlp", "is a folder; give the pictures in it"),
-    ("verify mlp --junit mlp", "is a folder; give a file"),
     ("predict blank.png --artifact mlp/mlp-int8.tflite", "no digit found"),
     ("predict foreign.txt --artifact mlp/mlp-int8.tflite", "not a picture"),
     ("predict one.png --artifact nowhere.tflite", "nowhere.tflite"),
