@@ -1,6 +1,6 @@
 """Read pictures of digits as people take them, with the default network: how many are right, and which are refused.
 
-    python benchmarks/photos.py --artifact exports/cnn/cnn-int8.tflite [--each 200]
+    python benchmarks/photos.py [--artifact exports/edge/edge-int8.tflite] [--each 200]
 
 Writes results/photos.json (every answer) and results/photos.md. What the pictures are, `pictures.py` says. The fonts'
 Debian packages must be installed; it names those that are missing.
@@ -9,6 +9,7 @@ Debian packages must be installed; it names those that are missing.
 import argparse
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from multiprocessing import Pool
 from pathlib import Path
@@ -19,12 +20,13 @@ from pictures import EMPTY, FONTS, KINDS, REDRAWN, SOURCES, TWO, Picture, hopele
 from shapes import FONT_FILES, FONT_FOLDER, Half
 
 from mnist_edge.core.errors import PictureError
+from mnist_edge.core.folder import NETWORK
 from mnist_edge.data import dataset as data
-from mnist_edge.formats import format_of
-from mnist_edge.formats.runner import Runner
+from mnist_edge.predict import check_known, opened, threshold_of
 from mnist_edge.predict.picture import mnist_like
 
 RESULTS = Path(__file__).parent / "results"
+ARTIFACT = NETWORK / "edge-int8.tflite"
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,20 @@ def part(half: Half, source: str, each: int, artifact: Path) -> list[Answer]:
     """Draw and read one source of one half; for a process of its own."""
     dataset = data.load_mnist()
     digits = dataset.train if half == "improve" else dataset.test
-    with format_of(artifact).open(artifact) as runner:
-        return answers(half, pictures(half, digits, source, each), runner)
+    return answers(half, pictures(half, digits, source, each), artifact)
 
 
-def answers(half: Half, of: Iterable[Picture], runner: Runner) -> list[Answer]:
-    """Read pictures and classify them."""
-    found = []
-    for picture in of:
-        try:
-            answer = int(runner.run(mnist_like(picture.grey)[None])[0].argmax())
-        except PictureError:
+def answers(half: Half, of: Iterable[Picture], artifact: Path = ARTIFACT) -> list[Answer]:
+    """Read pictures and classify them as `predict` does."""
+    found, threshold = [], threshold_of(artifact)
+    with opened(artifact) as run:
+        for picture in of:
             answer = None
-        found.append(Answer(half, picture.source, picture.distortion, picture.label, answer))
+            with suppress(PictureError):
+                probabilities = run(mnist_like(picture.grey)[None])[0]
+                check_known(probabilities, threshold)
+                answer = int(probabilities.argmax())
+            found.append(Answer(half, picture.source, picture.distortion, picture.label, answer))
     return found
 
 
@@ -108,7 +111,7 @@ def tables(found: list[Answer], guessed: list[str]) -> list[str]:
 def main() -> None:
     """Read all pictures and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifact", type=Path, default=Path("exports/cnn/cnn-int8.tflite"))
+    parser.add_argument("--artifact", type=Path, default=ARTIFACT)
     parser.add_argument("--each", type=int, default=200, help="pictures of each distortion, half and source")
     options = parser.parse_args()
     if missing := missing_fonts():

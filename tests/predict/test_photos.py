@@ -12,7 +12,6 @@ from shapes import redrawn as redrawn_shape
 
 from mnist_edge.core.errors import PictureError
 from mnist_edge.data.dataset import Dataset
-from mnist_edge.formats import format_of
 from mnist_edge.predict.picture import mnist_like
 from mnist_edge.predict.picture import read as read_picture
 
@@ -25,11 +24,9 @@ def right(found: list[Answer], distortion: str = "") -> float:
 
 
 @pytest.fixture(scope="module")
-def redrawn(mnist: Dataset, exports: Path) -> list[Answer]:
-    """Answers to redrawn test digits under the report half's distortions."""
-    path = exports / "cnn" / "cnn-int8.tflite"
-    with format_of(path).open(path) as runner:
-        return answers("report", pictures("report", mnist.test, REDRAWN, 20), runner)
+def redrawn(mnist: Dataset) -> list[Answer]:
+    """What `edge` answers to redrawn test digits under the report half's distortions."""
+    return answers("report", pictures("report", mnist.test, REDRAWN, 20))
 
 
 def test_redrawn_digits_are_read(redrawn: list[Answer]) -> None:
@@ -42,24 +39,20 @@ def test_no_distortion_is_left_out(redrawn: list[Answer], name: str) -> None:
     assert right(redrawn, name) >= (0.6 if name == "pencil on lines" else 0.75)
 
 
-def test_lines_as_dark_as_the_pen_are_taken_out(mnist: Dataset, exports: Path) -> None:
+def test_lines_as_dark_as_the_pen_are_taken_out(mnist: Dataset) -> None:
     rng = np.random.default_rng(0)
-    found = []
-    path = exports / "cnn" / "cnn-int8.tflite"
-    with format_of(path).open(path) as runner:
-        for image, label in zip(mnist.test.images[:40], mnist.test.labels[:40], strict=True):
-            grey = drawn(redrawn_shape(image, int(label)), Scene(rng, width=0.3))
-            grey[np.arange(len(grey)) % 40 < 3] = 60
-            found += answers("report", [Picture(grey, int(label), REDRAWN, "dark lines")], runner)
-    assert right(found) >= 0.85
+    lined = []
+    for image, label in zip(mnist.test.images[:40], mnist.test.labels[:40], strict=True):
+        grey = drawn(redrawn_shape(image, int(label)), Scene(rng, width=0.3))
+        grey[np.arange(len(grey)) % 40 < 3] = 60
+        lined.append(Picture(grey, int(label), REDRAWN, "dark lines"))
+    assert right(answers("report", lined)) >= 0.85
 
 
-def test_fonts_are_read(mnist: Dataset, exports: Path) -> None:
+def test_fonts_are_read(mnist: Dataset) -> None:
     if missing := missing_fonts():
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
-    path = exports / "cnn" / "cnn-int8.tflite"
-    with format_of(path).open(path) as runner:
-        found = answers("report", pictures("report", mnist.test, FONTS, 12), runner)
+    found = answers("report", pictures("report", mnist.test, FONTS, 12))
     assert len({answer.source for answer in found}) == 6
     assert right(found) >= 0.87
 

@@ -82,13 +82,16 @@ def with_pixels(content: bytes, pixels: TensorSpec) -> bytes | None:
     graph = model.subgraphs[0]
     image = graph.tensors[graph.inputs[0]]
     scale, zero_point = np.array([1 / 255], np.float32), np.array([pixels.zero_point or 0], np.int64)
-    if np.allclose(image.quantization.scale, scale) and image.quantization.zeroPoint == zero_point:
+    own = image.quantization
+    if own is None or own.scale is None:  # with all layers in float the image is float too
+        return content
+    if np.allclose(own.scale, scale) and own.zeroPoint == zero_point:
         return content
     users = [operator for operator in graph.operators if graph.inputs[0] in operator.inputs]
     if any(utils.opcode_to_name(model, operator.opcodeIndex) != "QUANTIZE" for operator in users):
         return None
     image.type = getattr(schema.TensorType, str(pixels.dtype).upper())
-    image.quantization.scale, image.quantization.zeroPoint = scale, zero_point
+    own.scale, own.zeroPoint = scale, zero_point
     return bytes(utils.convert_object_to_bytearray(model))
 
 
