@@ -56,8 +56,9 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 def _grey(picture: Image.Image) -> Image.Image:
     """Return a grey picture of at most 512×512; a transparent one is laid on black or white, as its strokes need."""
-    if picture.mode.startswith("I"):  # 16 bit grey; Pillow's own conversion would clip it
-        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    if picture.mode.startswith("I"):  # 16 bit grey, or 12 of a camera; Pillow's own conversion would clip it
+        values = np.asarray(picture)
+        picture = Image.fromarray((values // (257 if values.max() > 4095 else 16)).astype(np.uint8))
     picture.thumbnail((WORKING_SIDE, WORKING_SIDE))
     if not picture.has_transparency_data:
         return picture.convert("L")

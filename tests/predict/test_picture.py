@@ -89,7 +89,9 @@ def test_a_one_from_border_to_border_is_read_and_a_dash_is_none(exports: Path) -
         mnist_like(bar((100, 190, 300, 210)))
 
 
-@pytest.mark.parametrize("mode", ["transparent dark", "transparent light", "palette", "colour", "16 bit", "rotated"])
+@pytest.mark.parametrize(
+    "mode", ["transparent dark", "transparent light", "palette", "colour", "16 bit", "12 of 16 bit", "rotated"]
+)
 def test_every_kind_of_png_and_jpeg(mnist: Dataset, tmp_path: Path, mode: str) -> None:
     seven = picture(mnist.test.images[0], 8, dark_on_light=True, shift=10)
     expected = mnist_like(np.asarray(seven)).astype(int)
@@ -102,8 +104,9 @@ def test_every_kind_of_png_and_jpeg(mnist: Dataset, tmp_path: Path, mode: str) -
         seven.convert("P").save(path)
     elif mode == "colour":
         Image.merge("RGB", (seven, seven, Image.new("L", seven.size, 255))).save(path)
-    elif mode == "16 bit":
-        Image.fromarray(np.asarray(seven).astype(np.uint16) * 257).save(path)
+    elif mode.endswith("16 bit"):
+        black, white = (1000, 2500) if mode.startswith("12") else (0, 65535)  # 12 bit: a camera's, in dim light
+        Image.fromarray((np.asarray(seven) / 255 * (white - black) + black).astype(np.uint16)).save(path)
     else:
         path = tmp_path / "x.jpg"
         exif = Image.Exif()
