@@ -104,7 +104,7 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     changes: dict[str, dict[str, Any]] = {
         "as the recipe": {},
         "no change of images": {"change": PLAIN},
-        "no bending": {"change": replace(change, bend=0.0)},
+        f"{_done(change.bend > 0)} bending": {"change": replace(change, bend=0.0 if change.bend else 1.0)},
         f"{_done(change.stroke > 0)} stroke width": {"change": replace(change, stroke=0.4 - change.stroke)},
         "with blur, contrast, noise": {"change": replace(change, blur=0.3, contrast=0.2, noise=0.03)},
         f"{_done(training.unvaried > 0)} unvaried epochs": {"unvaried": 0.2 - training.unvaried},

@@ -1,7 +1,7 @@
 """What goes into an exported file and what comes out: `Precision`, `TensorSpec`, `Contract`."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -120,9 +120,13 @@ class Contract:
                 lines.append(f"the zero point of {promised.name} is {difference}")
         return lines
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what files store of this contract: all that is known."""
+        return asdict(self, dict_factory=lambda items: {key: value for key, value in items if value is not None})
+
     @classmethod
     def from_json(cls, content: Any) -> Self:
-        """Return the contract that `asdict` stored. Raises ValueError where it is something else."""
+        """Return the contract that `to_json` stored. Raises ValueError where it is something else."""
         contract = structure(content, cls)
         contract.check()
         return contract

@@ -3,8 +3,9 @@
 from mnist_edge.training.augmentation import Augmentation
 from mnist_edge.training.recipe import AugmentedTraining, Conv, Recipe
 
-SLIGHT = Augmentation(turn=8, scale=0.06, stretch=0.04, shear=0.10, move=0.5, bend=0.5)
-STRONG = Augmentation(turn=10, scale=0.08, stretch=0.06, shear=0.15, move=0.7, bend=1.0, stroke=0.4)
+AFFINE = Augmentation(turn=10, scale=0.08, stretch=0.06, shear=0.15, move=0.7)
+WIDE = Augmentation(turn=15, scale=0.12, stretch=0.09, shear=0.22, move=1.0)
+BENT = Augmentation(turn=10, scale=0.08, stretch=0.06, shear=0.15, move=0.7, bend=1.0, stroke=0.4)
 
 
 def _convs(*layers: tuple[int, int, int]) -> tuple[Conv, ...]:
@@ -14,17 +15,17 @@ def _convs(*layers: tuple[int, int, int]) -> tuple[Conv, ...]:
 
 
 NETWORKS = {
-    "edge-micro": _convs((3, 3, 2), (4, 3, 1), (4, 3, 1), (4, 3, 2), (4, 3, 2)),
+    "edge-micro": _convs((3, 3, 2), (4, 3, 1), (4, 3, 1), (4, 3, 1), (3, 3, 2), (3, 3, 2)),
     # two layers of four filters at 14×14 are the most that 4 KB of arena hold
     "edge-nano": _convs((4, 5, 2), (4, 5, 1), (8, 3, 2), (7, 3, 2)),
     "edge-small": _convs((6, 3, 2), (8, 3, 1), (8, 3, 1), (10, 3, 2), (12, 3, 2)),
     "edge": _convs((8, 5, 2), (16, 3, 1), (16, 3, 1), (24, 3, 2), (24, 3, 2)),
 }
 TRAININGS = {
-    "edge-micro": AugmentedTraining(1.5e-2, 1e-4, SLIGHT, 0.2),
-    "edge-nano": AugmentedTraining(1.2e-2, 1e-4, SLIGHT, 0.2),
-    "edge-small": AugmentedTraining(1e-2, 1e-4, STRONG, 0.2),
-    "edge": AugmentedTraining(6e-3, 1e-4, STRONG, 0.2, drawn_digits=3000, drawn_marks=1500),
+    "edge-micro": AugmentedTraining(1.5e-2, 1e-4, AFFINE, 0.2),
+    "edge-nano": AugmentedTraining(1.2e-2, 1e-4, WIDE, 0.2),
+    "edge-small": AugmentedTraining(1e-2, 1e-4, BENT, 0.2),
+    "edge": AugmentedTraining(6e-3, 1e-4, BENT, 0.2, drawn_digits=3000, drawn_marks=1500),
 }
 
 
@@ -48,8 +49,8 @@ def _recipe(name: str, epochs: int, floor: float) -> Recipe:
 EDGE = {
     recipe.name: recipe
     for recipe in (
-        _recipe("edge-micro", 120, 0.98),
-        _recipe("edge-nano", 120, 0.985),
+        _recipe("edge-micro", 100, 0.98),
+        _recipe("edge-nano", 150, 0.985),
         _recipe("edge-small", 120, 0.99),
         _recipe("edge", 90, 0.993),
     )

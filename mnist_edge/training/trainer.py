@@ -43,7 +43,7 @@ def train(
         dataset: its training images are split as the recipe says; its test images are used once, at the end.
         seed: seeds Python, NumPy and TensorFlow.
         schedule: other epochs or another batch size than the recipe's.
-        on_progress: called after each batch and each epoch.
+        on_progress: called after each batch or some of them, and after each epoch.
 
     Raises:
         ModelError: there is no recipe of that name.
@@ -132,7 +132,8 @@ def report_to(on_progress: Progress) -> Any:
             self.epoch = epoch + 1
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            on_progress(self.epoch, batch + 1, self.params["steps"], dict(logs or {}), False)
+            steps = self.params["steps"]
+            on_progress(self.epoch, min(batch + 1, steps), steps, dict(logs or {}), False)  # Keras counts whole calls
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             on_progress(self.epoch, self.params["steps"], self.params["steps"], dict(logs or {}), True)

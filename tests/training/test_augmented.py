@@ -12,9 +12,10 @@ from mnist_edge.data.dataset import Dataset, Digits
 from mnist_edge.formats.keras.model import predict, scaled
 from mnist_edge.training.augmentation import Augmentation, augmented
 from mnist_edge.training.augmented import Fit, calibrate, fit, training_images
-from mnist_edge.training.edge import EDGE, SLIGHT, STRONG
+from mnist_edge.training.edge import AFFINE, BENT, EDGE
 from mnist_edge.training.recipe import AugmentedTraining
 from mnist_edge.training.strokes import DIGITS, drawn_digits, drawn_marks
+from mnist_edge.training.trainer import report_to
 
 CHANGES = {
     "turn": 10.0, "scale": 0.1, "stretch": 0.1, "shear": 0.2, "move": 1.0, "bend": 1.0,
@@ -83,7 +84,7 @@ def test_marks_are_of_many_kinds_and_never_empty() -> None:
 def test_targets_are_one_digit_or_of_a_mark_none(mnist: Dataset) -> None:
     digits = mnist.train.part(np.arange(50))
     images, targets = training_images(
-        digits, AugmentedTraining(1e-2, 0, SLIGHT, drawn_digits=30, drawn_marks=20), seed=0
+        digits, AugmentedTraining(1e-2, 0, AFFINE, drawn_digits=30, drawn_marks=20), seed=0
     )
     assert len(images) == len(targets) == 100
     np.testing.assert_array_equal(targets[:50].argmax(1), digits.labels)
@@ -95,7 +96,7 @@ def test_a_network_learns_from_varied_images_and_its_probabilities_are_calibrate
     digits, held_out = mnist.train.part(np.arange(6000)), mnist.train.part(np.arange(6000, 8000))
     keras.utils.set_random_seed(0)
     model = EDGE["edge-nano"].build()
-    history = fit(model, AugmentedTraining(1e-2, 1e-4, SLIGHT, 0.0, 100, 100), digits, held_out, Fit(2, 64, 0))
+    history = fit(model, AugmentedTraining(1e-2, 1e-4, AFFINE, 0.0, 100, 100), digits, held_out, Fit(2, 64, 0))
     assert history["val_accuracy"][-1] > 0.8
     assert len(history["loss"]) == 2
     sharp = [weights * np.float32(3) for weights in model.layers[-1].get_weights()]
@@ -105,10 +106,24 @@ def test_a_network_learns_from_varied_images_and_its_probabilities_are_calibrate
     np.testing.assert_allclose(predict(model, held_out.images), before, atol=0.05)
 
 
+def test_progress_is_told_several_times_an_epoch_and_never_over_its_end(mnist: Dataset) -> None:
+    told: list[tuple[int, int, int, bool]] = []
+
+    def progress(epoch: int, done: int, total: int, metrics: dict[str, float], ended: bool) -> None:
+        told.append((epoch, done, total, ended))
+        assert 0 < metrics["accuracy"] <= 1
+
+    digits, held_out = mnist.train.part(np.arange(40 * 64)), mnist.train.part(np.arange(6000, 6100))
+    training = AugmentedTraining(1e-2, 0, AFFINE, 0.5)
+    fit(EDGE["edge-micro"].build(), training, digits, held_out, Fit(2, 64, 0, [report_to(progress)]))
+    steps = (33, 40, False), (40, 40, False), (40, 40, True)
+    assert told == [(epoch, *step) for epoch in (1, 2) for step in steps]
+
+
 def test_fewer_images_than_a_batch_train_nothing_and_are_refused(mnist: Dataset) -> None:
     digits = mnist.train.part(np.arange(50))
     with pytest.raises(DataError, match="50 images to train on, fewer than a batch of 51"):
-        fit(EDGE["edge-micro"].build(), AugmentedTraining(1e-2, 0, SLIGHT), digits, digits, Fit(1, 51, 0))
+        fit(EDGE["edge-micro"].build(), AugmentedTraining(1e-2, 0, AFFINE), digits, digits, Fit(1, 51, 0))
 
 
 def test_the_last_epochs_show_images_as_they_are(mnist: Dataset) -> None:
@@ -122,8 +137,8 @@ def test_the_last_epochs_show_images_as_they_are(mnist: Dataset) -> None:
         assert len(history["loss"]) == len(history["val_accuracy"]) == 4
         return list(history["loss"])
 
-    plain, varied, both = losses(Augmentation(), 0.0), losses(STRONG, 0.0), losses(STRONG, 0.5)
-    assert losses(STRONG, 1.0) == plain
+    plain, varied, both = losses(Augmentation(), 0.0), losses(BENT, 0.0), losses(BENT, 0.5)
+    assert losses(BENT, 1.0) == plain
     assert both[:2] == varied[:2]
     assert both[2] < varied[2]
 
@@ -131,7 +146,7 @@ def test_the_last_epochs_show_images_as_they_are(mnist: Dataset) -> None:
 def test_the_strong_change_keeps_digits_readable(mnist: Dataset) -> None:
     """Pixels at the border stay black: nothing is moved out of the image."""
     keras.utils.set_random_seed(0)
-    varied = augmented(tf.constant(scaled(mnist.train.images[:500])[..., 0]), STRONG).numpy()
+    varied = augmented(tf.constant(scaled(mnist.train.images[:500])[..., 0]), BENT).numpy()
     assert Digits(mnist.train.images[:500], mnist.train.labels[:500]).images.shape == varied.shape
     border = np.concatenate([varied[:, 0], varied[:, -1], varied[:, :, 0], varied[:, :, -1]])
     assert border.mean() < 0.002

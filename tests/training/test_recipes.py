@@ -55,11 +55,12 @@ def test_network_parameters_and_macs_are_what_keras_builds(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "most"), [("edge-micro", 1000), ("edge-nano", 2000), ("edge-small", 4000), ("edge", 16_000)]
 )
-def test_an_edge_network_is_four_or_five_convolutions_and_a_dense_layer_of_few_parameters(name: str, most: int) -> None:
+def test_an_edge_network_is_a_few_convolutions_and_a_dense_layer_of_few_parameters(name: str, most: int) -> None:
     model = EDGE[name].build()
     whole = folded(model)
     kinds = [type(layer).__name__ for layer in whole.layers if layer.weights]
-    assert kinds in (["Conv2D"] * 4 + ["Dense"], ["Conv2D"] * 5 + ["Dense"])
+    assert kinds == ["Conv2D"] * len(EDGE[name].convs) + ["Dense"]
+    assert len(kinds) <= 7
     assert whole.layers[-1].activation.__name__ == "softmax"
     assert EDGE[name].parameters == whole.count_params() <= most
     assert EDGE[name].macs == macs(whole) <= 1_000_000

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class CArray(Format):
         metadata |= {"measured_with": measured_with(), "runtime": RUNTIME, "operators": ", ".join(kinds)}
         metadata |= {"kinds": len(kinds), "title": path.stem}
         path.with_suffix(".h").write_text(header(content, specs, metadata), encoding="ascii")
-        metadata["contract"] = asdict(contract)
+        metadata["contract"] = contract.to_json()
         path.write_text(c_source.source(path.stem, content, metadata), encoding="utf-8")
         return contract
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ class Onnx(Format):
             del proto.metadata_props[:]
             for key, value in {
                 **request.metadata,
-                "contract": json.dumps(asdict(contract), separators=(",", ":")),
+                "contract": json.dumps(contract.to_json(), separators=(",", ":")),
             }.items():
                 proto.metadata_props.add(key=key, value=value)
             onnx.checker.check_model(proto, full_check=True)

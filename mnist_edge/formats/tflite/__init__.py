@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.core.contract import Contract, IOOptions, Precision
@@ -90,7 +90,7 @@ class TFLite(Format):
         else:
             raise ConversionError(f"the model cannot take a batch of {request.io.batch or 'any size'} in TFLite.")
         contract = _as_converted(path, contract)
-        metadata.append(path, {**request.metadata, "contract": asdict(contract)})
+        metadata.append(path, {**request.metadata, "contract": contract.to_json()})
         return contract
 
     def stored_contract(self, path: Path) -> Any:

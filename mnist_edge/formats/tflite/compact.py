@@ -10,6 +10,7 @@ MIN_RUNTIME = b"min_runtime_version"
 
 def compact(model: Any) -> bytes:
     """Return the bytes of a model object, without ranges of calibration, empty buffers and the converter's notes."""
+    model.description = None
     _drop_buffers(model)
     packed: dict[Any, _Once] = {}
     for graph in model.subgraphs:
@@ -25,6 +26,10 @@ def compact(model: Any) -> bytes:
                 key = tuple(np.asarray(item).tobytes() for item in (quantization.scale, quantization.zeroPoint))
                 key = (*key, quantization.quantizedDimension)
                 tensor.quantization = packed.setdefault(key, _Once(quantization))
+        for operator in graph.operators:
+            if (options := operator.builtinOptions) is not None:
+                key = type(options).__name__, *(repr(value) for value in vars(options).values())
+                operator.builtinOptions = packed.setdefault(key, _Once(options))
     return _pack(model)
 
 

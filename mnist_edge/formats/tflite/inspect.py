@@ -51,11 +51,12 @@ def _described(path: Path, schema: Any) -> Description:
     metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in stored}
     zipped = sum(len(key) + len(value) for key, value in metadata.items())
     layers = [(kind, op) for op in graph.operators if (kind := codes[op.opcodeIndex][0]) in LAYERS]
+    producer = {"producer": model.description.decode()} if model.description else {}  # files of ours do not say
     return Description(
         inputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.inputs),
         outputs=tuple(_tensor_text(graph.tensors[index], types) for index in graph.outputs),
         operators=tuple(Operator(kind, version, count) for (kind, version), count in counts.items()),
-        versions={"schema": str(model.version), "producer": (model.description or b"").decode()},
+        versions={"schema": str(model.version), **producer},
         parameters=sum(
             int(math.prod(graph.tensors[index].shape)) for kind, op in layers for index in _weights(kind, op)
         ),
