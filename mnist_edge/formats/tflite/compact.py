@@ -14,6 +14,7 @@ def compact(model: Any) -> bytes:
     _drop_buffers(model)
     packed: dict[Any, _Once] = {}
     for graph in model.subgraphs:
+        graph.name = None
         for tensor in graph.tensors:
             tensor.hasRank = tensor.hasRank and tensor.shape is not None and len(tensor.shape) == 0
             quantization = tensor.quantization
