@@ -29,8 +29,8 @@ def compact(model: Any) -> bytes:
                 tensor.quantization = packed.setdefault(key, _Once(quantization))
         for operator in graph.operators:
             if (options := operator.builtinOptions) is not None:
-                key = type(options).__name__, *(repr(value) for value in vars(options).values())
-                operator.builtinOptions = packed.setdefault(key, _Once(options))
+                same = type(options).__name__, repr(sorted(vars(options).items()))
+                operator.builtinOptions = packed.setdefault(same, _Once(options))
     return _pack(model)
 
 
