@@ -18,6 +18,9 @@ from mnist_edge.core.folder import RELEASED
 from mnist_edge.core.manifest import Manifest
 from mnist_edge.data.dataset import Dataset
 from mnist_edge.formats import FORMATS
+from mnist_edge.formats.tflite import metadata
+from mnist_edge.formats.tflite.compact import compact
+from mnist_edge.formats.tflite.inspect import schema_module, unpacked
 from mnist_edge.training.edge import EDGE
 from mnist_edge.verify.verify import verify
 
@@ -52,6 +55,15 @@ def test_both_files_are_one_network_small_and_as_good_as_the_card_says(mnist: Da
         assert int(row[1].replace(",", "")) == artifact.bytes <= MOST_BYTES[name][artifact.format == "onnx"]
         assert float(row[2]) == pytest.approx(100 * accuracy, abs=0.0051)
     assert int(np.not_equal(*classes).sum()) <= DIFFERING
+
+
+def test_a_small_file_stays_as_small_when_it_is_written_anew_with_what_no_runtime_reads() -> None:
+    content = metadata.without(RELEASED / "edge-micro" / "edge-micro-int8.tflite")
+    model = unpacked(content, schema_module())
+    options = [operator.builtinOptions for operator in model.subgraphs[0].operators if operator.builtinOptions]
+    assert len({repr(sorted(vars(item).items())) for item in options}) < len(options)  # some are equal
+    model.description, model.subgraphs[0].name = b"a converter's note", b"main"
+    assert len(compact(model)) == len(content)
 
 
 def test_predict_takes_the_released_network_where_none_is_named(run: Run, tmp_path: Path) -> None:
