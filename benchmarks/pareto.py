@@ -2,41 +2,43 @@
 
     python benchmarks/pareto.py exports/cnn exports/mlp exports/edge …      (writes results/pareto.json, .md and .png)
 
-Every folder is verified and timed first, each in a run of its own; figures of one host. Int8 files alone are drawn.
+Accuracy over MNIST's test images, and the p50 of one image from pixels to probabilities: all files take turns in one
+process, warm and after a sweep of the caches. The int8 files with the default input and output alone.
 """
 
 import argparse
-import json
-import subprocess
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from figures import RESULTS, write
+from release import int8_files
 
+from mnist_edge.bench.caches import sweeper
+from mnist_edge.bench.timing import interleave
+from mnist_edge.data.dataset import load_mnist
+from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.report.trade_offs import FilePoint, draw
 
+RUNS, WARM_UP, COLD_RUNS = 3000, 300, 200
 
-def measured(folder: Path) -> list[dict[str, Any]]:
-    """Return size, accuracy and latency of each int8 file of a folder."""
 
-    def run(command: str, *options: str) -> dict[str, Any]:
-        words = [sys.executable, "-m", "mnist_edge", command, str(folder), "--json", *options]
-        content: dict[str, Any] = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
-        return content
-
-    accuracy = {item["file"]: item["comparison"]["accuracy"] for item in run("verify")["results"]}
-    return [
-        {
-            "file": item["file"],
-            "bytes": (folder / item["file"]).stat().st_size,
-            "accuracy": accuracy[item["file"]],
-            "warm_us": item["call"]["p50_us"],
-            "cold_us": item["cold"]["p50_us"],
-        }
-        for item in run("bench")["results"]
-        if "int8" in item["file"]
-    ]
+def measured(folders: list[Path]) -> list[dict[str, Any]]:
+    """Return size, accuracy and latency of each int8 file of the folders."""
+    test = load_mnist().test
+    image = test.images[:1]
+    rows: list[dict[str, Any]] = []
+    calls = {}
+    with ExitStack() as stack:
+        for artifact in (item for folder in folders for item in int8_files(folder)):
+            name = artifact.path.name
+            runner = stack.enter_context(FORMATS[artifact.format].open(artifact.path))
+            right = runner.run(test.images).argmax(axis=1) == test.labels
+            rows.append({"file": name, "bytes": artifact.bytes, "accuracy": float(right.mean())})
+            calls[name] = lambda run=runner.run: run(image)
+        warm = interleave(calls, RUNS, WARM_UP)
+        cold = interleave(calls, COLD_RUNS, 0, before=sweeper())
+    return [{**row, "warm_us": warm[row["file"]].p50, "cold_us": cold[row["file"]].p50} for row in rows]
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
@@ -63,14 +65,14 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Measure and draw."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
-    rows = [row for folder in parser.parse_args().folders for row in measured(folder)]
+    rows = measured(parser.parse_args().folders)
     lines = ["| file | bytes | accuracy | warm, µs | cold, µs |", "|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: row["bytes"]):
         times = f"{row['warm_us']:.1f} | {row['cold_us']:.1f}"
         lines.append(f"| `{row['file']}` | {row['bytes']:,} | {row['accuracy']:.2%} | {times} |")
-    write("pareto", {"results": rows}, "\n".join(lines) + "\n")
+    write("pareto", {"versions": runtime_versions(), "results": rows}, "\n".join(lines) + "\n")
     picture(rows, RESULTS / "pareto.png")
 
 
