@@ -1,4 +1,4 @@
-"""Try networks and training of the `edge` family with several seeds, in a trainer that is nine times as fast as Keras.
+"""Try networks and training of the `edge` family with several seeds, in a trainer about ten times as fast as Keras.
 
     python benchmarks/search.py [--seeds 3] [--epochs 60] [--recipe edge-nano]
 
