@@ -24,6 +24,7 @@ MOST_COEFFICIENTS = 700 * MEGABYTE  # which a progressive JPEG has in memory, wh
 SHARES = {"WEBP": 2, "AVIF": 2, "JPEG2000": 2}  # their decoders take so many times as much
 SLOW = 12  # times as slow, at least: what Pillow decodes in Python
 JPEG, PNG, ICON = b"\xff\xd8\xff", b"\x89PNG", b"\0\0\1\0"
+PAGED = ("TIFF", "GIF", "WEBP")  # formats of scans and animations, of which Pillow shows the first page alone
 REFUSED = {"EPS": "a program in PostScript", "ICNS": "an icon that does not say how large its pictures are"}
 
 
@@ -82,6 +83,8 @@ def _check(picture: Image.Image) -> None:
     """Raise ValueError where a picture takes too much time or memory, or is of a form that is not read."""
     if why := REFUSED.get(str(picture.format)):
         raise ValueError(f"it is {why}")
+    if picture.format in PAGED and getattr(picture, "is_animated", False):
+        raise ValueError("it has several pages; save the one with the digit as a file of its own")
     in_python = any(tile[0] in Image.DECODERS for tile in getattr(picture, "tile", [])[:1])
     each = 1 if picture.mode in ("1", "L", "P") else 2 if picture.mode.startswith("I;16") else 4
     share = SLOW if in_python else SHARES.get(str(picture.format), 1)

@@ -162,6 +162,17 @@ def test_what_is_no_picture_is_told_in_words(tmp_path: Path, content: bytes, why
         read_picture(path)
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "WEBP"])
+def test_a_picture_of_several_pages_is_refused(mnist: Dataset, tmp_path: Path, kind: str) -> None:
+    pages = [picture(image, 4, dark_on_light=True, shift=0) for image in mnist.test.images[:2]]
+    path = tmp_path / "x"
+    pages[0].save(path, kind)
+    assert read_picture(path).max() == 255
+    pages[0].save(path, kind, save_all=True, append_images=pages[1:])
+    with pytest.raises(PictureError, match="it has several pages; save the one with the digit"):
+        read_picture(path)
+
+
 def test_a_very_large_picture_is_read_without_a_word(tmp_path: Path) -> None:
     large = Image.new("1", (12_000, 12_000), 1)
     large.paste(0, (5_500, 3_000, 6_500, 9_000))
