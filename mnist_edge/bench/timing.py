@@ -21,12 +21,11 @@ MOST_SAMPLES = 2**16  # of a call that is timed for minutes: half a megabyte, 65
 class LatencyStats:
     """Raw samples in nanoseconds, int64 `[N]`, of one process or several; properties are in microseconds.
 
-    Of a long run one sample in `every` is kept; `total_ns` is then the sum over all calls. Each process's samples begin
-    at one of `starts`.
+    Of a long run an even share is kept; `total_ns` is then the sum over all calls. Each process's samples begin at one
+    of `starts`.
     """
 
     samples_ns: NDArray[np.int64]
-    every: int = 1
     total_ns: int | None = None
     starts: tuple[int, ...] = (0,)
 
@@ -147,10 +146,7 @@ def interleave(
                 calls[name]()
                 out.add(_timed(calls[name], *((min(BLOCK, runs - out.count), 0) if seconds is None else (1, TURN_NS))))
             out.thin()
-    return {
-        name: LatencyStats(np.array(item.samples, np.int64), item.every, item.total_ns)
-        for name, item in samples.items()
-    }
+    return {name: LatencyStats(np.array(item.samples, np.int64), item.total_ns) for name, item in samples.items()}
 
 
 def _timed(call: Callable[[], object], least: int, least_ns: int) -> list[int]:

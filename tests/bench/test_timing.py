@@ -33,7 +33,7 @@ def test_a_duration_is_kept_by_every_call_in_turns() -> None:
 
 def test_a_duration_times_no_fewer_calls_than_runs() -> None:
     (stats,) = interleave({"a": lambda: None}, runs=30_000, warmup=0, seconds=1e-9).values()
-    assert stats.runs * stats.every >= 30_000
+    assert stats.runs >= 30_000
 
 
 def test_long_runs_keep_an_even_share_of_their_samples(monkeypatch: pytest.MonkeyPatch) -> None:
