@@ -27,7 +27,12 @@ NETWORKS = {
         (4, 5, 2, "valid"), (5, 3, 1, "valid"), (6, 3, 1, "valid"), (8, 3, 2, "same"), (8, 3, 1, "valid")
     ),
     "edge-small": _convs(
-        (6, 3, 2, "same"), (8, 3, 1, "same"), (8, 3, 1, "same"), (10, 3, 2, "same"), (12, 3, 2, "valid")
+        (6, 5, 2, "valid"),
+        (8, 3, 1, "valid"),
+        (8, 3, 1, "valid"),
+        (8, 3, 2, "same"),
+        (10, 3, 1, "same"),
+        (10, 3, 1, "valid"),
     ),
     "edge": _convs((8, 5, 2, "same"), (16, 3, 1, "same"), (16, 3, 1, "same"), (24, 3, 2, "same"), (24, 3, 2, "valid")),
 }
@@ -61,7 +66,7 @@ EDGE = {
     for recipe in (
         _recipe("edge-micro", 100, 0.98),
         _recipe("edge-nano", 110, 0.985),
-        _recipe("edge-small", 120, 0.99),
+        _recipe("edge-small", 100, 0.99),
         _recipe("edge", 90, 0.993),
     )
 }
