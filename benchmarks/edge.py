@@ -33,7 +33,7 @@ from mnist_edge.export.plan import plan_export
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.training import store, trainer
 from mnist_edge.training.augmentation import Augmentation
-from mnist_edge.training.edge import EDGE
+from mnist_edge.training.edge import EDGE, TEACHER
 from mnist_edge.training.recipe import Recipe
 
 PLAIN = Augmentation()
@@ -112,6 +112,7 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
             "drawn_digits": 0 if drawn else 3000,
             "drawn_marks": 0 if drawn else 1500,
         },
+        f"{_done(training.teacher is not None)} a teacher": {"teacher": None if training.teacher else TEACHER},
     }
     return {name: replace(recipe, augmented=replace(training, **changed)) for name, changed in changes.items()}
 
@@ -121,7 +122,7 @@ def _done(there: bool) -> str:
     return "without" if there else "with"
 
 
-def studies(recipe: Recipe, dataset: data.Dataset, keep: Path) -> dict[str, Study]:
+def studies(recipe: Recipe, dataset: data.Dataset) -> dict[str, Study]:
     """Return what trains each variant, and the recipe with what it does not have."""
 
     def of(variant: Recipe) -> Study:
@@ -132,19 +133,10 @@ def studies(recipe: Recipe, dataset: data.Dataset, keep: Path) -> dict[str, Stud
         return study
 
     def averaged(seed: int, epochs: int) -> float:
-        return untaken.held_out_accuracy(recipe, dataset, seed, epochs, average=True)
-
-    def taught(seed: int, epochs: int) -> float:
-        return untaken.held_out_accuracy(
-            recipe, dataset, seed, epochs, teacher=untaken.teacher_of(recipe, dataset, keep)
-        )
+        return untaken.averaged_accuracy(recipe, dataset, seed, epochs)
 
     own = {name: of(variant) for name, variant in variants(recipe).items()}
-    return {
-        **own,
-        "with a moving average of the weights": averaged,
-        "with a teacher of 102 thousand parameters": taught,
-    }
+    return {**own, "with a moving average of the weights": averaged}
 
 
 def ablation_table(rows: list[dict[str, Any]]) -> str:
@@ -176,7 +168,7 @@ def run_ablation(options: argparse.Namespace, dataset: data.Dataset) -> None:
     rows = _earlier("edge_ablation")
     for seed in range(options.seeds):
         for name in options.recipe or ["edge-nano"]:
-            for variant, held_out_accuracy in studies(EDGE[name], dataset, options.keep).items():
+            for variant, held_out_accuracy in studies(EDGE[name], dataset).items():
                 key = {"recipe": name, "variant": variant, "seed": seed, "epochs": options.epochs}
                 if any(all(row[item] == value for item, value in key.items()) for row in rows):
                     continue

@@ -183,6 +183,12 @@ def _training(recipe: Recipe, record: dict[str, Any]) -> list[str]:
             f"{training.drawn_digits:,} digits drawn by our own code in hands that MNIST lacks, and "
             f"{training.drawn_marks:,} marks that are no digit"
         )
+    taught = ""
+    if training.teacher:
+        taught = (
+            f"A network with {training.teacher.width} times as many filters was trained before; "
+            f"its probabilities are {training.teacher.share:.0%} of each target. "
+        )
     people = ", and so did our half of the pictures of people" if recipe.name == NETWORK.name else ""
     return [
         "",
@@ -190,7 +196,7 @@ def _training(recipe: Recipe, record: dict[str, Any]) -> list[str]:
         "",
         f"`mnist-edge train --model {recipe.name}`, seed {record['seed']}, {record['epochs']} epochs, "
         f"{record['seconds'] / 60:.0f} min: {parts['training']:,} training images of MNIST (Yann LeCun, Corinna Cortes "
-        f"and Christopher Burges, CC BY-SA 3.0), varied in all but the last fifth of the epochs; {added}. "
+        f"and Christopher Burges, CC BY-SA 3.0), varied in all but the last fifth of the epochs; {added}. {taught}"
         f"{parts['validation']:,} other training images served for choices{people}. Nothing was chosen on the test "
         "images.",
     ]

@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from figures import RESULTS, write
 from mnist_edge.data.dataset import Dataset, load_mnist
 from mnist_edge.training.augmentation import Augmentation
 from mnist_edge.training.augmented import training_images
-from mnist_edge.training.edge import AFFINE, BENT, EDGE, TRAININGS, WIDE
+from mnist_edge.training.distillation import wider
+from mnist_edge.training.edge import AFFINE, BENT, EDGE, STRONG, TRAININGS, WIDE
 from mnist_edge.training.recipe import AugmentedTraining, Conv, Recipe
 
 SOURCE = Path(__file__).parent / "trainer" / "trainer.cpp"
@@ -35,6 +36,7 @@ CHANGES = {
     "affine × 1.5": Augmentation(turn=15, scale=0.12, stretch=0.09, shear=0.22, move=1.0),
     "wide": WIDE,
     "bent": BENT,
+    "strong": STRONG,
 }
 PADDINGS = {"s": "same", "v": "valid"}
 OTHERS: dict[str, list[tuple[Any, ...]]] = {
@@ -89,26 +91,35 @@ OTHERS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "edge": [
         ("8,5,2,s;16,3,1,s;16,3,1,s;24,3,2,s;24,3,2,v", "affine × 1.5"),
+        ("8,5,2,s;16,3,1,s;16,3,1,s;24,3,2,s;24,3,2,v", "bent"),
         ("8,5,2,v;16,3,1,v;16,3,1,s;16,3,1,v;24,3,2,s;24,3,1,v", "affine × 1.5"),
+        ("8,5,2,v;16,3,1,v;16,3,1,s;16,3,1,v;24,3,2,s;24,3,1,v", "bent"),
+        ("8,5,2,v;16,3,1,v;16,3,1,s;16,3,1,v;24,3,2,s;24,3,1,v", "bent", None, True),
+        ("8,5,2,v;16,3,1,v;16,3,1,s;16,3,1,v;24,3,2,s;24,3,1,v", "strong"),
     ],
 }
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe with other layers, as "filters,kernel,stride,padding;…", other variation of images and learning rate."""
+    """A recipe with other layers, as "filters,kernel,stride,padding;…", other variation of images and learning rate.
+
+    `taught`: with the teacher of the recipe, where it has one.
+    """
 
     recipe: str
     convs: str
     change: str
     learning_rate: float | None = None
+    taught: bool = False
 
     def made(self, epochs: int) -> Recipe:
         """Return the recipe of it."""
         base = EDGE[self.recipe]
         assert base.augmented is not None
         rate = self.learning_rate or base.augmented.learning_rate
-        training = replace(base.augmented, change=CHANGES[self.change], learning_rate=rate)
+        teacher = base.augmented.teacher if self.taught else None
+        training = replace(base.augmented, change=CHANGES[self.change], learning_rate=rate, teacher=teacher)
         convs = []
         for text in self.convs.split(";"):
             *numbers, padding = text.split(",")
@@ -123,7 +134,8 @@ def candidates(recipe: str) -> list[Candidate]:
     convs = ";".join(f"{conv.filters},{conv.kernel},{conv.stride},{conv.padding[0]}" for conv in own.convs)
     change = next(name for name, change in CHANGES.items() if own.augmented and change == own.augmented.change)
     others = [Candidate(recipe, *item) for item in OTHERS[recipe]]
-    return list(dict.fromkeys([Candidate(recipe, convs, change), *others]))
+    taught = bool(own.augmented and own.augmented.teacher)
+    return list(dict.fromkeys([Candidate(recipe, convs, change, taught=taught), *others]))
 
 
 def compiled(folder: Path) -> Path:
@@ -151,15 +163,34 @@ def measured(program: Path, folder: Path, candidate: Candidate, epochs: int, see
     recipe = candidate.made(epochs)
     training = recipe.augmented
     assert training is not None
-    convs = ";".join(f"{conv.filters},{conv.kernel},{conv.stride},{conv.padding}" for conv in recipe.convs)
-    options = {
+    options: dict[str, Any] = {"epochs": epochs, "seed": seed}
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        if teacher := training.teacher:
+            wide, saved = wider(recipe, teacher.width), f"{place}/teacher"
+            trained(program, folder, wide, {"epochs": recipe.teacher_epochs(epochs), "seed": seed, "save": saved})
+            options |= {"teacher": saved, "teacher_convs": convs_of(wide)}
+            options |= {"share": teacher.share, "temperature": teacher.temperature}
+        return {**asdict(candidate), "epochs": epochs, "seed": seed, **trained(program, folder, recipe, options)}
+
+
+def trained(program: Path, folder: Path, recipe: Recipe, options: dict[str, Any]) -> dict[str, Any]:
+    """Train a network as its recipe and further options of the trainer say, and return what the trainer prints."""
+    training = recipe.augmented
+    assert training is not None
+    settings = {
         **{name: value for name, value in asdict(training.change).items() if name != "grid"},
-        **{"convs": convs, "epochs": epochs, "seed": seed, "unvaried": training.unvaried},
+        **{"convs": convs_of(recipe), "unvaried": training.unvaried},
         **{"learning_rate": training.learning_rate, "weight_decay": training.weight_decay},
+        **options,
     }
-    command = [str(program), str(folder), *(f"{name}={value}" for name, value in options.items())]
+    command = [str(program), str(folder), *(f"{name}={value}" for name, value in settings.items())]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return {**asdict(candidate), "epochs": epochs, "seed": seed, **json.loads(done.stdout)}
+    return dict(json.loads(done.stdout))
+
+
+def convs_of(recipe: Recipe) -> str:
+    """Return the convolutions as the trainer reads them."""
+    return ";".join(f"{conv.filters},{conv.kernel},{conv.stride},{conv.padding}" for conv in recipe.convs)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -167,7 +198,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     heads = ["recipe", "convolutions", "images varied", "parameters", "MACs", "epochs", "seeds", "error, %", "log loss"]
     groups: dict[tuple[Candidate, int], list[dict[str, Any]]] = {}
     for row in rows:
-        candidate = Candidate(row["recipe"], row["convs"], row["change"], row["learning_rate"])
+        candidate = Candidate(**{item.name: row[item.name] for item in fields(Candidate)})
         groups.setdefault((candidate, row["epochs"]), []).append(row)
 
     def order(item: tuple[tuple[Candidate, int], list[dict[str, Any]]]) -> tuple[int, float]:
@@ -179,6 +210,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         deviation = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
         own = "**" if recipe.convs == EDGE[candidate.recipe].convs else ""
         change = candidate.change + (f", rate {candidate.learning_rate}" if candidate.learning_rate else "")
+        change += ", teacher" if candidate.taught else ""
         cells = [f"`{candidate.recipe}`", own + candidate.convs.replace(";", " ") + own, change]
         cells += [f"{recipe.parameters:,}", f"{recipe.macs:,}", str(epochs), str(len(mine))]
         cells += [f"{statistics.mean(errors):.2f}{deviation}", f"{statistics.mean(row['loss'] for row in mine):.4f}"]

@@ -101,6 +101,16 @@ struct Network {
         }
     }
 
+    std::vector<std::vector<float> *> stored() {  // all that the trained network is
+        std::vector<std::vector<float> *> parts;
+        for (Layer &layer : layers) {
+            for (Weights *weights : {&layer.weights, &layer.gamma, &layer.beta}) parts.push_back(&weights->value);
+            parts.push_back(&layer.moving_mean), parts.push_back(&layer.moving_variance);
+        }
+        parts.push_back(&dense.value), parts.push_back(&bias.value);
+        return parts;
+    }
+
     void step(float rate, float decay, long done) {
         float corrected = rate * std::sqrt(1 - std::pow(BETA2, done)) / (1 - std::pow(BETA1, done));
         for (Layer &layer : layers)

@@ -1,14 +1,16 @@
 // Trains one network on varied images, as mnist_edge/training/augmented.py does, about ten times as fast as Keras.
 //
 //     trainer FOLDER convs='4,5,2,valid;8,3,2,same' epochs=60 learning_rate=0.012 weight_decay=0.0001 unvaried=0.2
-//             seed=0 turn=10 scale=0.08 stretch=0.06 shear=0.15 move=0.7 bend=0 stroke=0
+//             seed=0 turn=10 scale=0.08 stretch=0.06 shear=0.15 move=0.7 bend=0 stroke=0 [save=FILE]
+//             [teacher=FILE teacher_convs='8,5,2,valid;16,3,2,same' share=0.7 temperature=2]
 //
 // FOLDER has images.u8 [N, 28, 28] and targets.f32 [N, 10] to train on, held_out_images.u8 and held_out_labels.u8 to
-// try the network on. It prints one line of JSON.
+// try the network on. It prints one line of JSON. A network that was saved can be the teacher of another.
 
 #include <chrono>
 #include <fstream>
 #include <numeric>
+#include <optional>
 
 #include "augmentation.h"
 #include "network.h"
@@ -71,6 +73,38 @@ struct Training {
     std::vector<float> targets;
 };
 
+using Targets = Lanes[CLASSES][VECTORS];
+
+// A trained network, whose probabilities have a share of the targets, as mnist_edge/training/distillation.py gives it.
+struct Teacher {
+    Network network;
+    float share, temperature;
+
+    Teacher(const Options &options, Random random)
+        : network(options.at("teacher_convs"), random), share(read(options, "share")),
+          temperature(read(options, "temperature")) {
+        std::ifstream file(options.at("teacher"), std::ios::binary);
+        for (std::vector<float> *part : network.stored())
+            file.read(reinterpret_cast<char *>(part->data()), part->size() * sizeof(float));
+        if (!file) std::fprintf(stderr, "the teacher cannot be read\n"), std::exit(2);
+    }
+
+    void teach(const Values &pixels, Targets &targets) {
+        std::copy(pixels.data, pixels.data + PIXELS * VECTORS, network.pixels.data);
+        network.forward(false);
+        for (int part = 0; part < VECTORS; part++) {
+            Lanes exponentials[CLASSES], total = ZERO;
+            for (int digit = 0; digit < CLASSES; digit++) {
+                for (int lane = 0; lane < 16; lane++)
+                    exponentials[digit][lane] = std::exp(network.logits[digit][part][lane] / temperature);
+                total += exponentials[digit];
+            }
+            for (int digit = 0; digit < CLASSES; digit++)
+                targets[digit][part] = (1 - share) * targets[digit][part] + share * exponentials[digit] / total;
+        }
+    }
+};
+
 float rate_at(long step, long steps, float most) {  // Keras's CosineDecay with a warm-up
     long warm_up = long(WARM_UP * steps);
     if (step < warm_up) return most * (WARM_UP + (1 - WARM_UP) * step / warm_up);
@@ -83,7 +117,9 @@ void train(Network &network, const Options &options, const Training &data, Rando
     Augmentation augmentation(options);
     int epochs = int(read(options, "epochs")), varied = epochs - int(std::lround(read(options, "unvaried") * epochs));
     long per_epoch = order.size() / BATCH, done = 0;
-    alignas(64) Lanes wanted[CLASSES][VECTORS];
+    alignas(64) Targets wanted;
+    std::optional<Teacher> teacher;
+    if (options.count("teacher")) teacher.emplace(options, random);  // a copy: the draws of the student stay as they are
     for (int epoch = 0; epoch < epochs; epoch++) {
         for (size_t i = order.size() - 1; i > 0; i--) std::swap(order[i], order[random.next() % (i + 1)]);
         for (long step = 0; step < per_epoch; step++) {
@@ -96,6 +132,7 @@ void train(Network &network, const Options &options, const Training &data, Rando
                 for (int digit = 0; digit < CLASSES; digit++)
                     wanted[digit][place / 16][place % 16] = data.targets[index * CLASSES + digit];
             }
+            if (teacher) teacher->teach(network.pixels, wanted);
             network.forward(true);
             network.backward(wanted);
             float rate = rate_at(done, per_epoch * epochs, read(options, "learning_rate"));
@@ -118,6 +155,11 @@ int main(int count, char **arguments) {
     Bytes labels = contents<uint8_t>(folder + "/held_out_labels.u8");
     Network network(options.at("convs"), random);
     train(network, options, data, random);
+    if (options.count("save")) {
+        std::ofstream file(options.at("save"), std::ios::binary);
+        for (const std::vector<float> *part : network.stored())
+            file.write(reinterpret_cast<const char *>(part->data()), part->size() * sizeof(float));
+    }
     Score held_out = score(network, images, labels);
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     std::printf("{\"error\": %.3f, \"loss\": %.5f, \"seconds\": %.0f}\n", held_out.error, held_out.loss, seconds);

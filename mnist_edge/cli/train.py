@@ -90,7 +90,13 @@ def train_and_save(
 
     check_writable(folder)
     schedule = schedule or Schedule()
-    with epochs_shown(schedule.epochs or recipe.epochs) as show:
+    epochs = schedule.epochs or recipe.epochs
+    if before := recipe.teacher_epochs(epochs):
+        info(
+            "A teacher with more filters is trained first, and gives a share of the targets. "
+            f"Its epochs: 1 to {before}."
+        )
+    with epochs_shown(before + epochs) as show:
         trained = train(recipe, dataset, seed, schedule, show)
     InterruptFlag.check()
     say_removed(store.save(trained, folder), folder)

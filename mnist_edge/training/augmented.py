@@ -1,5 +1,6 @@
 """Trains a network on varied images, digits in other hands and marks that are no digit, and calibrates it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,13 @@ TEMPERATURES = np.geomspace(0.25, 4, 81)
 
 @dataclass(frozen=True)
 class Fit:
-    """One training: its epochs, batch size and seed, and Keras callbacks."""
+    """One training: epochs, batch size, seed, Keras callbacks, and what mixes the targets of a dataset with others."""
 
     epochs: int
     batch_size: int
     seed: int
     callbacks: list[Any] = field(default_factory=list)
+    teaching: Callable[[Any], Any] = lambda data: data
 
 
 def fit(model: Any, training: AugmentedTraining, digits: Digits, held_out: Digits, options: Fit) -> dict[str, Any]:
@@ -56,8 +58,9 @@ def fit(model: Any, training: AugmentedTraining, digits: Digits, held_out: Digit
     for first, last, change in ((0, varied, training.change), (varied, options.epochs, Augmentation())):
         if first == last:
             continue
+        data = batches(images, targets, change, options.batch_size, options.seed)
         fitted = model.fit(
-            batches(images, targets, change, options.batch_size, options.seed),
+            options.teaching(data),
             validation_data=(scaled(held_out.images), np.eye(10, dtype=np.float32)[held_out.labels]),
             validation_batch_size=1000,
             initial_epoch=first,

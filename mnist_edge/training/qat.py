@@ -21,6 +21,7 @@ from mnist_edge.formats.keras.signature import without_softmax
 from mnist_edge.formats.keras.structure import Copies, rebuilt
 from mnist_edge.formats.runner import softmax
 from mnist_edge.training.augmented import untuned
+from mnist_edge.training.distillation import taught
 from mnist_edge.training.simulation import METHODS, Simulation
 from mnist_edge.training.trainer import Progress, report_to
 
@@ -160,14 +161,9 @@ def _choose_ranges(simulation: Simulation, calibration: NDArray[np.float32], jud
 def _fit(simulation: Simulation, teacher: Any, batches: Any, options: QatOptions, on_progress: Progress) -> None:
     """Train a simulation on batches whose targets are labels and the teacher's probabilities, mixed."""
     import keras
-    import tensorflow as tf
-
-    def with_targets(pixels: Any, targets: Any) -> Any:
-        share = options.distillation
-        return pixels, (1 - share) * targets + share * tf.reshape(teacher(pixels, training=False), (-1, 10))
 
     with silenced():
-        mixed = batches.map(with_targets)
+        mixed = taught(batches, teacher, options.distillation)
         steps = int(mixed.cardinality()) if int(mixed.cardinality()) > 0 else sum(1 for _ in batches)
         schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps * options.epochs)
         simulation.keras_model.compile(

@@ -27,6 +27,23 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A network that is trained before another, whose probabilities become a share of the other's targets.
+
+    Attributes:
+        width: its filters, as a multiple of the other network's.
+        epochs: its epochs, as a share of the other network's.
+        share: its probabilities' share of a target; the label has the rest.
+        temperature: what its logits are divided by before they become probabilities.
+    """
+
+    width: int
+    epochs: float
+    share: float
+    temperature: float
+
+
+@dataclass(frozen=True)
 class AugmentedTraining:
     """How a network is trained on varied images, as `augmented.fit` does it.
 
@@ -38,6 +55,7 @@ class AugmentedTraining:
             augmentation revisited: rethinking the distribution gap between clean and augmented data" (2019).
         drawn_digits: images of digits in hands that MNIST lacks, added to the training images.
         drawn_marks: images that are no digit; their target is a tenth for each class.
+        teacher: None where labels alone are the targets.
     """
 
     learning_rate: float
@@ -46,6 +64,7 @@ class AugmentedTraining:
     unvaried: float = 0.0
     drawn_digits: int = 0
     drawn_marks: int = 0
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +96,11 @@ class Recipe:
     def loss(self) -> str:
         """Return Keras's name of the loss."""
         return "categorical_crossentropy" if self.one_hot else "sparse_categorical_crossentropy"
+
+    def teacher_epochs(self, epochs: int) -> int:
+        """Return the epochs in which a teacher is trained before `epochs` of the network itself; 0 without one."""
+        teacher = self.augmented.teacher if self.augmented else None
+        return max(1, round(teacher.epochs * epochs)) if teacher else 0
 
     def _layers(self) -> Iterator[tuple[int, int, int]]:
         """Yield of each layer its weights without biases, its outputs a position, and the positions it slides over."""

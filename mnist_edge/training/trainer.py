@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mnist_edge.core.typed_json import SCHEMA
 from mnist_edge.data.dataset import Dataset, Digits, split
 from mnist_edge.formats.keras.model import predict, scaled
 from mnist_edge.training.augmented import Fit, fit
+from mnist_edge.training.distillation import teaching
 from mnist_edge.training.recipe import Recipe
 from mnist_edge.training.recipes import find_recipe
 from mnist_edge.training.store import Trained, check_clock, weights_digest
@@ -43,7 +44,7 @@ def train(
         dataset: its training images are split as the recipe says; its test images are used once, at the end.
         seed: seeds Python, NumPy and TensorFlow.
         schedule: other epochs or another batch size than the recipe's.
-        on_progress: called after each batch or some of them, and after each epoch.
+        on_progress: called after each batch or some of them, and after each epoch; those of a teacher are the first.
 
     Raises:
         ModelError: there is no recipe of that name.
@@ -69,6 +70,9 @@ def train(
     if recipe.augmented is None:
         history = _fit(model, recipe, digits, held_out, options)
     else:
+        if before := recipe.teacher_epochs(epochs):
+            taught = teaching(recipe, digits, held_out, replace(options, epochs=before))
+            options = replace(options, teaching=taught)
         history = fit(model, recipe.augmented, digits, held_out, options)
     seconds = time.perf_counter() - started
     loss, _ = model.evaluate(scaled(dataset.test.images), _targets(recipe, dataset.test), batch_size=1000, verbose=0)
@@ -128,8 +132,10 @@ def report_to(on_progress: Progress) -> Any:
     import keras
 
     class Report(keras.callbacks.Callback):  # type: ignore[misc,name-defined,unused-ignore]
+        epoch = 0  # of all calls of `fit`, a teacher's too
+
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.epoch = epoch + 1
+            self.epoch += 1
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             steps = self.params["steps"]
