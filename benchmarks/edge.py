@@ -109,8 +109,8 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         "with blur, contrast, noise": {"change": replace(change, blur=0.3, contrast=0.2, noise=0.03)},
         f"{_done(training.unvaried > 0)} unvaried epochs": {"unvaried": 0.2 - training.unvaried},
         f"{_done(drawn)} drawn digits and marks": {
-            "drawn_digits": 0 if drawn else 3000,
-            "drawn_marks": 0 if drawn else 1500,
+            "drawn_digits": 0 if drawn else 3400,
+            "drawn_marks": 0 if drawn else 3000,
         },
         f"{_done(training.teacher is not None)} a teacher": {"teacher": None if training.teacher else TEACHER},
     }

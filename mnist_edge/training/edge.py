@@ -51,7 +51,7 @@ TRAININGS = {
     "edge-micro": AugmentedTraining(1.5e-2, 1e-4, AFFINE, 0.2),
     "edge-nano": AugmentedTraining(1.2e-2, 1e-4, WIDE, 0.2),
     "edge-small": AugmentedTraining(1e-2, 1e-4, BENT, 0.2),
-    "edge": AugmentedTraining(6e-3, 1e-4, STRONG, 0.2, drawn_digits=3000, drawn_marks=1500, teacher=TEACHER),
+    "edge": AugmentedTraining(6e-3, 1e-4, STRONG, 0.2, drawn_digits=3400, drawn_marks=3000, teacher=TEACHER),
 }
 
 

@@ -1,195 +1,17 @@
 """Draws digits in hands that MNIST lacks, and marks that are no digit, as images in MNIST's form.
 
-MNIST was written by people in the USA: a 1 is a bar, and the top of a 4 is open. Elsewhere a 1 has a flag and often a
-foot, a 7 a crossbar, and a 4 is closed. A network that has seen none of these reads them as another digit, and one that
-has seen digits alone is sure of everything. Strokes are curves through points in a box, 0 to 1 to the right and down.
+A network that has seen no such hand reads it as another digit; one that has seen digits alone is sure of everything.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Points = Sequence[tuple[float, float]]
-Stroke = tuple[str, Points]  # "line" joins its points straight, "curve" smoothly
+from mnist_edge.training.shapes import DIGITS, MARKS, Stroke
+
 SIDE, BOX = 28, 20
 CENTRE = (SIDE - 1) / 2
 PEN = 1.2, 3.2  # pixels of the pen's width
 STEPS = 8  # samples of a curve between two points
-
-_RING = (
-    (0.5, 0.0),
-    (0.15, 0.15),
-    (0.0, 0.5),
-    (0.15, 0.85),
-    (0.5, 1.0),
-    (0.85, 0.85),
-    (1.0, 0.5),
-    (0.85, 0.15),
-    (0.5, 0.0),
-)
-_SEVEN: Stroke = ("line", ((0.0, 0.05), (0.75, 0.0), (0.3, 1.0)))
-
-
-def _ring(left: float, top: float, right: float, bottom: float) -> Stroke:
-    return "curve", tuple((left + x * (right - left), top + y * (bottom - top)) for x, y in _RING)
-
-
-DIGITS: tuple[tuple[int, tuple[Stroke, ...]], ...] = (
-    (1, (("line", ((0.0, 0.35), (0.4, 0.0), (0.4, 1.0))),)),
-    (1, (("line", ((0.0, 0.5), (0.45, 0.0), (0.4, 1.0))),)),
-    (1, (("line", ((0.1, 0.25), (0.35, 0.0), (0.35, 1.0))), ("line", ((0.0, 1.0), (0.7, 1.0))))),
-    (1, (("line", ((0.0, 0.4), (0.4, 0.0), (0.4, 1.0))), ("line", ((0.1, 1.0), (0.7, 1.0))))),
-    (7, (_SEVEN, ("line", ((0.2, 0.5), (0.75, 0.45))))),
-    (7, (("line", ((0.0, 0.2), (0.03, 0.0), (0.7, 0.0), (0.25, 1.0))),)),
-    (
-        7,
-        (
-            ("curve", ((0.0, 0.05), (0.4, 0.06), (0.7, 0.0), (0.45, 0.45), (0.3, 1.0))),
-            ("line", ((0.2, 0.5), (0.7, 0.45))),
-        ),
-    ),
-    (4, (("line", ((0.5, 0.0), (0.0, 0.65), (0.75, 0.65))), ("line", ((0.5, 0.0), (0.5, 1.0))))),
-    (4, (("line", ((0.55, 1.0), (0.55, 0.0), (0.0, 0.7), (0.8, 0.7))),)),
-    (4, (("line", ((0.2, 0.0), (0.0, 0.55), (0.7, 0.55))), ("line", ((0.5, 0.25), (0.5, 1.0))))),
-    (6, (("curve", ((0.55, 0.0), (0.15, 0.4), (0.0, 0.75), (0.25, 1.0), (0.55, 0.8), (0.4, 0.55), (0.08, 0.7))),)),
-    (6, (("curve", ((0.3, 0.0), (0.08, 0.45), (0.05, 0.8), (0.3, 1.0), (0.6, 0.8), (0.45, 0.55), (0.1, 0.65))),)),
-    (6, (("curve", ((0.1, 0.0), (0.0, 0.5), (0.05, 0.9), (0.4, 1.0), (0.6, 0.75), (0.4, 0.5), (0.03, 0.65))),)),
-    (
-        9,
-        (
-            ("curve", ((0.6, 0.2), (0.3, 0.0), (0.0, 0.25), (0.3, 0.5), (0.6, 0.25))),
-            ("line", ((0.6, 0.1), (0.55, 1.0))),
-        ),
-    ),
-    (
-        9,
-        (
-            (
-                "curve",
-                ((0.6, 0.2), (0.3, 0.0), (0.0, 0.25), (0.3, 0.5), (0.6, 0.2), (0.6, 0.7), (0.4, 0.95), (0.05, 0.9)),
-            ),
-        ),
-    ),
-    (8, (_ring(0.08, 0.0, 0.52, 0.45), _ring(0.0, 0.45, 0.6, 1.0))),
-    (
-        8,
-        (
-            (
-                "curve",
-                (
-                    (0.55, 0.1),
-                    (0.25, 0.0),
-                    (0.05, 0.2),
-                    (0.3, 0.45),
-                    (0.6, 0.75),
-                    (0.3, 1.0),
-                    (0.0, 0.75),
-                    (0.3, 0.5),
-                    (0.55, 0.25),
-                    (0.5, 0.08),
-                ),
-            ),
-        ),
-    ),
-    (0, (_ring(0.0, 0.0, 0.65, 1.0),)),
-    (
-        2,
-        (
-            ("curve", ((0.0, 0.25), (0.3, 0.0), (0.6, 0.25), (0.35, 0.6), (0.0, 1.0))),
-            ("line", ((0.0, 1.0), (0.7, 1.0))),
-        ),
-    ),
-    (
-        3,
-        (
-            ("line", ((0.0, 0.0), (0.6, 0.0), (0.25, 0.4))),
-            ("curve", ((0.25, 0.4), (0.6, 0.65), (0.4, 0.98), (0.0, 0.9))),
-        ),
-    ),
-    (
-        3,
-        (
-            ("curve", ((0.0, 0.1), (0.35, 0.0), (0.55, 0.2), (0.2, 0.45))),
-            ("curve", ((0.2, 0.45), (0.6, 0.7), (0.35, 1.0), (0.0, 0.85))),
-        ),
-    ),
-    (
-        5,
-        (
-            ("line", ((0.6, 0.0), (0.1, 0.0), (0.05, 0.45))),
-            ("curve", ((0.05, 0.45), (0.45, 0.4), (0.6, 0.7), (0.35, 1.0), (0.0, 0.9))),
-        ),
-    ),
-    (
-        5,
-        (
-            ("line", ((0.1, 0.0), (0.1, 0.45))),
-            ("curve", ((0.1, 0.45), (0.5, 0.45), (0.55, 0.85), (0.0, 0.95))),
-            ("line", ((0.1, 0.02), (0.6, 0.0))),
-        ),
-    ),
-)
-"""A digit, and the strokes of one way to write it."""
-
-MARKS: tuple[tuple[Stroke, ...], ...] = (
-    (("line", ((0.0, 1.0), (0.4, 0.0), (0.8, 1.0))), ("line", ((0.18, 0.6), (0.62, 0.6)))),  # A
-    (("line", ((0.6, 0.0), (0.0, 0.0), (0.0, 1.0), (0.6, 1.0))), ("line", ((0.0, 0.5), (0.5, 0.5)))),  # E
-    (("line", ((0.6, 0.0), (0.0, 0.0), (0.0, 1.0))), ("line", ((0.0, 0.5), (0.5, 0.5)))),  # F
-    (("line", ((0.0, 0.0), (0.0, 1.0))), ("line", ((0.7, 0.0), (0.7, 1.0))), ("line", ((0.0, 0.5), (0.7, 0.5)))),  # H
-    (("line", ((0.0, 0.0), (0.0, 1.0))), ("line", ((0.7, 0.0), (0.0, 0.5), (0.7, 1.0)))),  # K
-    (("line", ((0.0, 1.0), (0.0, 0.0), (0.5, 0.6), (1.0, 0.0), (1.0, 1.0))),),  # M
-    (("line", ((0.0, 1.0), (0.0, 0.0), (0.7, 1.0), (0.7, 0.0))),),  # N
-    (
-        ("line", ((0.0, 1.0), (0.0, 0.0))),
-        ("curve", ((0.0, 0.0), (0.6, 0.1), (0.5, 0.45), (0.0, 0.5))),
-        ("line", ((0.2, 0.5), (0.65, 1.0))),
-    ),  # R
-    (("line", ((0.0, 0.0), (0.8, 0.0))), ("line", ((0.4, 0.0), (0.4, 1.0)))),  # T
-    (("line", ((0.0, 0.0), (0.7, 1.0))), ("line", ((0.7, 0.0), (0.0, 1.0)))),  # X
-    (("line", ((0.0, 0.0), (0.25, 1.0), (0.5, 0.3), (0.75, 1.0), (1.0, 0.0))),),  # W
-    (("line", ((0.0, 0.0), (0.4, 0.5), (0.4, 1.0))), ("line", ((0.8, 0.0), (0.4, 0.5)))),  # Y
-    (("line", ((0.5, 0.0), (0.5, 1.0))), ("line", ((0.0, 0.5), (1.0, 0.5)))),  # plus
-    (("line", ((0.0, 0.3), (0.8, 0.3))), ("line", ((0.0, 0.7), (0.8, 0.7)))),  # equals
-    (
-        ("line", ((0.5, 0.0), (0.5, 1.0))),
-        ("line", ((0.1, 0.2), (0.9, 0.8))),
-        ("line", ((0.9, 0.2), (0.1, 0.8))),
-    ),  # star
-    (
-        ("line", ((0.3, 0.0), (0.3, 1.0))),
-        ("line", ((0.7, 0.0), (0.7, 1.0))),
-        ("line", ((0.0, 0.3), (1.0, 0.3))),
-        ("line", ((0.0, 0.7), (1.0, 0.7))),
-    ),  # hash
-    (("line", ((0.5, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.0))),),  # triangle
-    (
-        ("line", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.0, 0.0))),
-        ("line", ((0.0, 0.5), (1.0, 0.5))),
-    ),  # table
-    (("line", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.0, 0.0))),),  # square
-    (
-        _ring(0.0, 0.0, 1.0, 1.0),
-        ("curve", ((0.25, 0.65), (0.5, 0.8), (0.75, 0.65))),
-        ("line", ((0.35, 0.3), (0.35, 0.4))),
-        ("line", ((0.65, 0.3), (0.65, 0.4))),
-    ),  # face
-    (("line", ((0.0, 0.5), (1.0, 0.5))), ("line", ((0.65, 0.2), (1.0, 0.5), (0.65, 0.8)))),  # arrow
-    (("curve", ((0.5, 1.0), (0.0, 0.4), (0.2, 0.0), (0.5, 0.25), (0.8, 0.0), (1.0, 0.4), (0.5, 1.0))),),  # heart
-    (("line", ((0.0, 0.6), (0.35, 1.0), (1.0, 0.0))),),  # tick
-    (
-        ("curve", ((0.0, 0.4), (0.3, 0.0), (0.55, 0.25), (0.3, 0.5), (0.3, 0.7))),
-        ("line", ((0.3, 0.9), (0.3, 1.0))),
-    ),  # question mark
-    (
-        ("line", ((0.0, 0.0), (0.0, 1.0))),
-        ("line", ((0.35, 0.3), (0.35, 1.0))),
-        ("line", ((0.7, 0.15), (0.7, 1.0))),
-        ("line", ((1.0, 0.5), (1.0, 1.0))),
-    ),  # bars
-    (_ring(0.0, 0.0, 0.55, 1.0), _ring(0.6, 0.0, 1.15, 1.0)),  # two zeros
-)
-"""The strokes of letters and signs that look like no digit."""
 
 
 def drawn_digits(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -209,16 +31,23 @@ def drawn_digits(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.u
 
 
 def drawn_marks(count: int, seed: int) -> NDArray[np.uint8]:
-    """Return marks that are no digit, uint8 `[count, 28, 28]`: letters and signs, scribbles, filled shapes, spots."""
+    """Return marks that are no digit, uint8 `[count, 28, 28]`.
+
+    They are signs, scribbles, thick scribbles, spots, filled shapes, shaded things and digits in a row.
+    """
     rng = np.random.default_rng(seed)
 
     def mark() -> NDArray[np.uint8]:
-        kind = rng.choice(4, p=(0.55, 0.15, 0.15, 0.15))
+        kind = rng.choice(7, p=(0.4, 0.12, 0.1, 0.1, 0.1, 0.06, 0.12))
         if kind == 0:
             return _draw(_varied(MARKS[rng.integers(len(MARKS))], rng), rng.uniform(*PEN), rng)
         if kind == 1:
             return _draw(_scribble(rng), rng.uniform(*PEN), rng)
-        return _draw(_scribble(rng), rng.uniform(5, 14), rng) if kind == 2 else _texture(rng)
+        if kind == 2:
+            return _draw(_scribble(rng), rng.uniform(5, 14), rng)
+        if kind == 6:
+            return _draw(_row(rng), rng.uniform(1.0, 2.4), rng)
+        return (_texture, _filled, _shaded)[kind - 3](rng)
 
     return np.stack([mark() for _ in range(count)])
 
@@ -286,3 +115,39 @@ def _texture(rng: np.random.Generator) -> NDArray[np.uint8]:
     image = np.clip((noise - np.quantile(noise, rng.uniform(0.3, 0.85))) * 3, 0, 1)
     image[:4] = image[-4:] = image[:, :4] = image[:, -4:] = 0
     return np.asarray(np.round(image * 255), np.uint8)
+
+
+def _filled(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a bar or an oval, thicker than the stroke of a 1."""
+    size = np.array((rng.uniform(3.2, 10), 10))[:: rng.choice((1, -1))]
+    x, y = _turned(0) / size[:, None, None]
+    away = np.maximum(abs(x), abs(y)) if rng.random() < 0.7 else np.hypot(x, y)
+    return np.asarray(np.round(255 * np.clip((1 - away) * size.min() + 0.5, 0, 1)), np.uint8)
+
+
+def _shaded(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return what a photo shows of a thing: a few ovals that overlap, lit unevenly."""
+    image = np.zeros((SIDE, SIDE))
+    for _ in range(rng.integers(2, 6)):
+        x, y = _turned(rng.uniform(0, np.pi)) - rng.uniform(-5, 5, (2, 1, 1))
+        image = np.maximum(image, np.clip(2 - 2 * np.hypot(x / rng.uniform(2, 7), y / rng.uniform(3, 10)), 0, 1))
+    light = np.kron(rng.uniform(0.3, 1, (7, 7)), np.ones((4, 4)))
+    return np.asarray(np.round(255 * np.minimum(image * 3, 1) * light), np.uint8)
+
+
+def _turned(angle: float) -> NDArray[np.float64]:
+    """Return x and y of each pixel from the middle, turned by radians, `[2, 28, 28]`."""
+    y, x = np.indices((SIDE, SIDE)) - CENTRE
+    return np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)])
+
+
+def _row(rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """Return the strokes of two or three digits side by side, sometimes with a line between."""
+    paths: list[NDArray[np.float64]] = []
+    for place in range(rng.integers(2, 4)):
+        height, lift = rng.uniform(0.7, 1), rng.uniform(0, 0.3)
+        digit = _varied(DIGITS[rng.integers(len(DIGITS))][1], rng)
+        paths += [path * height + (place * rng.uniform(0.8, 1.2), lift) for path in digit]
+    if rng.random() < 0.3:
+        paths.append(np.array([(0.8, -0.2), (0.8, 1.2)]))
+    return paths

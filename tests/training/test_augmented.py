@@ -14,7 +14,8 @@ from mnist_edge.training.augmentation import Augmentation, augmented
 from mnist_edge.training.augmented import Fit, calibrate, fit, training_images
 from mnist_edge.training.edge import AFFINE, BENT, EDGE
 from mnist_edge.training.recipe import AugmentedTraining
-from mnist_edge.training.strokes import DIGITS, drawn_digits, drawn_marks
+from mnist_edge.training.shapes import DIGITS
+from mnist_edge.training.strokes import drawn_digits, drawn_marks
 from mnist_edge.training.trainer import report_to
 
 CHANGES = {
@@ -79,6 +80,18 @@ def test_marks_are_of_many_kinds_and_never_empty() -> None:
     assert marks.shape == (200, 28, 28)
     assert marks.any((1, 2)).all()
     assert len(np.unique(marks, axis=0)) == 200
+
+
+def test_marks_have_thick_bars_shaded_things_and_digits_in_a_row() -> None:
+    bars = shaded = rows = 0
+    for image in drawn_marks(300, seed=0):
+        down, right = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+        box = image[down[0] : down[-1] + 1, right[0] : right[-1] + 1]
+        height, width = box.shape
+        bars += min(box.shape) >= 6 and (box > 127).mean() > 0.85
+        shaded += (box[box > 0] < 250).mean() > 0.9
+        rows += width > 1.3 * height and not box.any(0).all()
+    assert min(bars, shaded, rows) >= 10
 
 
 def test_targets_are_one_digit_or_of_a_mark_none(mnist: Dataset) -> None:
