@@ -33,7 +33,7 @@ from mnist_edge.export.plan import plan_export
 from mnist_edge.formats import FORMATS, runtime_versions
 from mnist_edge.training import store, trainer
 from mnist_edge.training.augmentation import Augmentation
-from mnist_edge.training.edge import EDGE, TEACHER
+from mnist_edge.training.edge import EDGE, TEACHER, TRAININGS
 from mnist_edge.training.recipe import Recipe
 
 PLAIN = Augmentation()
@@ -109,8 +109,8 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         "with blur, contrast, noise": {"change": replace(change, blur=0.3, contrast=0.2, noise=0.03)},
         f"{_done(training.unvaried > 0)} unvaried epochs": {"unvaried": 0.2 - training.unvaried},
         f"{_done(drawn)} drawn digits and marks": {
-            "drawn_digits": 0 if drawn else 3400,
-            "drawn_marks": 0 if drawn else 3000,
+            "drawn_digits": 0 if drawn else TRAININGS["edge"].drawn_digits,
+            "drawn_marks": 0 if drawn else TRAININGS["edge"].drawn_marks,
         },
         f"{_done(training.teacher is not None)} a teacher": {"teacher": None if training.teacher else TEACHER},
     }

@@ -3,6 +3,8 @@
 A network that has seen no such hand reads it as another digit; one that has seen digits alone is sure of everything.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from mnist_edge.training.shapes import DIGITS, MARKS, Stroke
 
 SIDE, BOX = 28, 20
 CENTRE = (SIDE - 1) / 2
-PEN = 1.2, 3.2  # pixels of the pen's width
+PEN, THIN, THICK = (1.2, 3.2), (1.0, 2.4), (5, 14)  # pixels of the pen's width
 STEPS = 8  # samples of a curve between two points
 
 
@@ -36,20 +38,8 @@ def drawn_marks(count: int, seed: int) -> NDArray[np.uint8]:
     They are signs, scribbles, thick scribbles, spots, filled shapes, shaded things and digits in a row.
     """
     rng = np.random.default_rng(seed)
-
-    def mark() -> NDArray[np.uint8]:
-        kind = rng.choice(7, p=(0.4, 0.12, 0.1, 0.1, 0.1, 0.06, 0.12))
-        if kind == 0:
-            return _draw(_varied(MARKS[rng.integers(len(MARKS))], rng), rng.uniform(*PEN), rng)
-        if kind == 1:
-            return _draw(_scribble(rng), rng.uniform(*PEN), rng)
-        if kind == 2:
-            return _draw(_scribble(rng), rng.uniform(5, 14), rng)
-        if kind == 6:
-            return _draw(_row(rng), rng.uniform(1.0, 2.4), rng)
-        return (_texture, _filled, _shaded)[kind - 3](rng)
-
-    return np.stack([mark() for _ in range(count)])
+    chances, kinds = zip(*KINDS, strict=True)
+    return np.stack([kinds[rng.choice(len(kinds), p=chances)](rng) for _ in range(count)])
 
 
 def _varied(strokes: tuple[Stroke, ...], rng: np.random.Generator) -> list[NDArray[np.float64]]:
@@ -151,3 +141,15 @@ def _row(rng: np.random.Generator) -> list[NDArray[np.float64]]:
     if rng.random() < 0.3:
         paths.append(np.array([(0.8, -0.2), (0.8, 1.2)]))
     return paths
+
+
+KINDS: tuple[tuple[float, Callable[[np.random.Generator], NDArray[np.uint8]]], ...] = (
+    (0.4, lambda rng: _draw(_varied(MARKS[rng.integers(len(MARKS))], rng), rng.uniform(*PEN), rng)),
+    (0.12, lambda rng: _draw(_scribble(rng), rng.uniform(*PEN), rng)),
+    (0.1, lambda rng: _draw(_scribble(rng), rng.uniform(*THICK), rng)),
+    (0.1, _texture),
+    (0.1, _filled),
+    (0.06, _shaded),
+    (0.12, lambda rng: _draw(_row(rng), rng.uniform(*THIN), rng)),
+)
+"""The kinds of marks: how many of them there are, as a share, and what draws one."""
