@@ -111,24 +111,22 @@ def exports(mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factor
 
 
 @pytest.fixture(scope="session")
-def mcu(
-    exports: Path, mnist: data.Dataset, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The recipes for microcontrollers, and `cnn` with logits too; made once a run, tests must not change it."""
+def mcu(exports: Path, mnist: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recipes for microcontrollers, and `cnn` with logits too; made once a run, tests must not change it."""
     if not installed("tflite_micro"):
         pytest.skip("TensorFlow Lite Micro is not here: pip install '.[mcu]'")
     out = between_processes(tmp_path_factory) / "exports-for-mcu"
     with locked(out.with_name("mcu.lock")):
         if not out.is_dir():
             part = tmp_path_factory.mktemp("mcu")
-            _export_for_mcu(exports, mnist, models_of(request.session), part)
+            _export_for_mcu(exports, mnist, part)
             part.replace(out)
     return out
 
 
-def _export_for_mcu(exports: Path, mnist: data.Dataset, models: tuple[str, ...], out: Path) -> None:
+def _export_for_mcu(exports: Path, mnist: data.Dataset, out: Path) -> None:
     plan = ExportPlan(tuple((name, Precision.INT8) for name in ("tflite", "c")), IOOptions(full_integer=True))
-    for model in models:
+    for model in ("cnn", "mlp"):
         faults.only(exports / model, out / model, "")
         for path in (*(out / model).glob("*.tflite"), *(out / model).glob("*.onnx")):
             path.unlink()

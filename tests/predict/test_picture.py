@@ -242,7 +242,7 @@ def test_javascript_gives_the_same_bits(mnist: Dataset, in_node: InNode) -> None
     if missing := missing_fonts():
         pytest.skip(f"fonts are missing: apt-get install {' '.join(missing)}")
     rng = np.random.default_rng(0)
-    drawn = [p.grey for source in SOURCES for p in pictures("improve", mnist.train, source, 6)]
+    drawn = [p.grey for source in SOURCES for p in pictures("improve", mnist.train, source, 3)]
     drawn += [grey[:: step + 1, ::step] for step, grey in zip((1, 2, 3, 4, 5) * 4, drawn, strict=False)]
     drawn += [grey[70:-70, 60:-60] for grey in drawn[:20]]  # a digit that touches its picture's border
     sizes = [
