@@ -44,11 +44,16 @@ NEEDS = {
 LONGEST = (
     "test_device_emulated.py",
     "test_own_model.py",
+    "test_networks.py",
+    "test_device_ssh.py",
+    "test_mcu.py",
+    "test_page.py",
+    "test_runtimes.py",
+    "test_bundle.py",
     "test_known_faults.py",
     "test_snippet_foreign.py",
     "test_io_options.py",
     "test_export_folder.py",
-    "test_mcu.py",
     "test_cli.py",
     "test_architecture.py",
 )
